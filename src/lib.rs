@@ -1,0 +1,1 @@
+//! segue: a real-time customer segmentation engine.
