@@ -1,1 +1,5 @@
 //! segue: a real-time customer segmentation engine.
+
+pub mod definition;
+pub mod engine;
+pub mod store;

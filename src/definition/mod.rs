@@ -1,0 +1,3 @@
+//! What the user wants: files of definitions, checked and compiled into a catalog, or every problem at once.
+
+pub mod ast;

@@ -1,0 +1,84 @@
+//! What we remember: one partition's customers, their deadlines and the marker of how far we got.
+//!
+//! The store knows bytes, not meaning. A partition reads customers through it, keeps what it changed in memory, and
+//! hands a whole [`Batch`] over once the Kafka transaction that holds the same changes has committed.
+
+pub mod memory;
+
+/// A store could not do what it was asked; what it holds is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed: disk full, corrupt file, closed.
+    #[error("store at {path}: {message}")]
+    Database {
+        /// The directory.
+        path: String,
+        /// What the database said.
+        message: String,
+    },
+    /// What it holds was written by a newer version, or is damaged.
+    #[error("store at {path} holds an unreadable {what}")]
+    Unreadable {
+        /// The directory.
+        path: String,
+        /// Which value.
+        what: String,
+    },
+}
+
+/// One change to a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// The customer's key (see `partition`): a customer id, or the keyed hash of an erased one.
+    pub key: Vec<u8>,
+    /// The encoded customer; `None` removes it.
+    pub value: Option<Vec<u8>>,
+    /// The deadline it had in this store, removed from the index.
+    pub previous_deadline: Option<i64>,
+    /// Its next deadline, milliseconds since the epoch.
+    pub deadline: Option<i64>,
+}
+
+/// Changes that become visible together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Customers.
+    pub updates: Vec<Update>,
+    /// How far the partition got, encoded by the worker; `None` leaves it as it was.
+    pub marker: Option<Vec<u8>>,
+}
+
+/// One partition's state.
+pub trait Store {
+    /// The encoded customer under a key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The earliest deadlines before an instant, in order of instant and then key, at most `limit`, starting after
+    /// `after` (an instant and key) where given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn due(&self, before: i64, after: Option<(i64, &[u8])>, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, StoreError>;
+
+    /// Customers in key order, starting after a key, at most `limit`: for paging, sweeps and state tools.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+
+    /// The marker last written.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn marker(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Writes a batch, whole or not at all.
+    ///
+    /// # Errors
+    /// When the database fails; nothing of the batch is then visible.
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError>;
+}
+
