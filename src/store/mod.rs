@@ -81,4 +81,3 @@ pub trait Store {
     /// When the database fails; nothing of the batch is then visible.
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError>;
 }
-
