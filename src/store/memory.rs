@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{Batch, Store, StoreError};
+use super::{Batch, Entry, Store, StoreError};
 
 /// A store in ordered maps.
 #[derive(Debug, Clone, Default)]
@@ -27,7 +27,7 @@ impl Store for MemoryStore {
         Ok(due.take(limit).cloned().collect())
     }
 
-    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
         let page = self.customers.range::<Vec<u8>, _>((start, Bound::Unbounded)).take(limit);
         Ok(page.map(|(key, value)| (key.clone(), value.clone())).collect())

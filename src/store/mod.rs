@@ -4,6 +4,8 @@
 //! hands a whole [`Batch`] over once the Kafka transaction that holds the same changes has committed.
 
 pub mod memory;
+#[cfg(feature = "server")]
+pub mod rocks;
 
 /// A store could not do what it was asked; what it holds is as it was before.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,9 @@ pub struct Batch {
     pub marker: Option<Vec<u8>>,
 }
 
+/// A customer's key and encoded value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// One partition's state.
 pub trait Store {
     /// The encoded customer under a key.
@@ -67,7 +72,7 @@ pub trait Store {
     ///
     /// # Errors
     /// When the database fails.
-    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError>;
 
     /// The marker last written.
     ///

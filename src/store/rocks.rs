@@ -1,0 +1,298 @@
+//! State on disk: one RocksDB per partition number, so that wiping, moving and restoring one is a matter of a directory.
+//!
+//! One column family, because several would be flushed apart and be at different points after a crash. No write-ahead
+//! log, because the changelog is the log; a batch and the marker of how far it goes are written together, so after any
+//! crash the database is as it was at one commit, perhaps not the last. Keys:
+//!
+//! | first byte | rest of the key | value |
+//! |---|---|---|
+//! | `c` | the customer's key | the encoded customer |
+//! | `d` | instant (8 bytes, big endian, sign flipped so that order is kept), the customer's key | nothing |
+//! | `m` | nothing | the marker |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Direction, FlushOptions, IteratorMode,
+    LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, properties,
+};
+
+use super::{Batch, Entry, Store, StoreError};
+
+const CUSTOMER: u8 = b'c';
+const DEADLINE: u8 = b'd';
+const MARKER: [u8; 1] = [b'm'];
+const INSTANT_BYTES: usize = size_of::<i64>();
+
+/// Memory that all stores of a process share, and how many threads tidy up behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes of blocks kept in memory, the data being written included.
+    pub cache_bytes: usize,
+    /// Bytes of data being written before it goes to disk; a part of `cache_bytes`.
+    pub write_buffer_bytes: usize,
+    /// Threads that flush and compact.
+    pub background_jobs: i32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { cache_bytes: 512 << 20, write_buffer_bytes: 128 << 20, background_jobs: 2 }
+    }
+}
+
+/// What the stores of a process share. Clones are the same one.
+#[derive(Clone)]
+pub struct Shared {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+    background_jobs: i32,
+}
+
+impl Shared {
+    /// Sets the memory aside.
+    pub fn new(budget: Budget) -> Self {
+        let cache = Cache::new_hyper_clock_cache(budget.cache_bytes, 0);
+        // Never stall on the budget: writers that wait for each other's flushes have been seen to wait for ever.
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(budget.write_buffer_bytes, false, cache.clone());
+        Self { cache, write_buffers, background_jobs: budget.background_jobs }
+    }
+
+    fn options(&self) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_bloom_filter(10.0, false);
+        table.set_optimize_filters_for_memory(true);
+        table.set_whole_key_filtering(true);
+        table.set_block_size(8 << 10);
+        table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+        table.set_data_block_hash_ratio(0.75);
+        table.set_format_version(6);
+
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_block_based_table_factory(&table);
+        options.set_write_buffer_manager(&self.write_buffers);
+        options.set_write_buffer_size(16 << 20);
+        options.set_max_write_buffer_number(4);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_bottommost_compression_type(DBCompressionType::Zstd);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options.set_max_background_jobs(self.background_jobs);
+        options.set_max_open_files(500);
+        options.set_log_level(LogLevel::Warn);
+        options.set_keep_log_file_num(2);
+        options.set_stats_dump_period_sec(0);
+        options
+    }
+}
+
+/// Figures about one store, for metrics. Bytes unless the name says otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Entries (customers and deadlines), estimated.
+    pub entries_count: u64,
+    /// Data that is current, on disk, estimated.
+    pub live_data_bytes: u64,
+    /// All table files.
+    pub files_bytes: u64,
+    /// Data not yet flushed.
+    pub memtable_bytes: u64,
+    /// The block cache, which all stores share.
+    pub block_cache_bytes: u64,
+    /// What compaction still has to do.
+    pub pending_compaction_bytes: u64,
+    /// Flushes and compactions under way.
+    pub running_jobs_count: u64,
+    /// The rate that writes are slowed down to; 0 when they are not.
+    pub delayed_write_bytes_per_second: u64,
+    /// Whether writes have come to a stop (1).
+    pub write_stopped: u64,
+    /// Flushes and compactions that failed.
+    pub background_errors_count: u64,
+}
+
+/// Key and value as the database gives them.
+type DatabaseEntry = (Box<[u8]>, Box<[u8]>);
+
+/// A store in one directory. Clones are the same store: one may flush and count while another is worked with.
+#[derive(Clone)]
+pub struct RocksStore {
+    database: Arc<DB>,
+    path: PathBuf,
+}
+
+impl RocksStore {
+    /// Opens the store in a directory, which is made if it is missing.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, is in use by another process, or holds what cannot be read.
+    pub fn open(path: &Path, shared: &Shared) -> Result<Self, StoreError> {
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| failure(path, &error))?;
+        }
+        let database = DB::open(&shared.options(), path).map_err(|error| failure(path, &error))?;
+        Ok(Self { database: Arc::new(database), path: path.to_path_buf() })
+    }
+
+    /// Removes the store of a directory, with all it holds. Nobody may have it open. A directory that does not exist is
+    /// no error.
+    ///
+    /// # Errors
+    /// When it is open, or cannot be removed.
+    pub fn destroy(path: &Path) -> Result<(), StoreError> {
+        if !path.exists() {
+            return Ok(());
+        }
+        // RocksDB removes only what it knows, and only when it can take the lock, which is why it is asked first.
+        DB::destroy(&Options::default(), path).map_err(|error| failure(path, &error))?;
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failure(path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts to write to disk what is only in memory, which bounds what a crash takes back. Does not wait.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub fn start_flush(&self) -> Result<(), StoreError> {
+        self.flush_with(false)
+    }
+
+    /// Writes to disk what is only in memory, and waits: before a clean end.
+    ///
+    /// # Errors
+    /// When the database failed.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.flush_with(true)
+    }
+
+    fn flush_with(&self, wait: bool) -> Result<(), StoreError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        self.database.flush_opt(&options).map_err(|error| self.failure(&error))
+    }
+
+    /// Figures for metrics. One that the database does not give is 0.
+    pub fn figures(&self) -> Figures {
+        let get = |name| self.database.property_int_value(name).ok().flatten().unwrap_or(0);
+        Figures {
+            entries_count: get(properties::ESTIMATE_NUM_KEYS),
+            live_data_bytes: get(properties::ESTIMATE_LIVE_DATA_SIZE),
+            files_bytes: get(properties::TOTAL_SST_FILES_SIZE),
+            memtable_bytes: get(properties::CUR_SIZE_ALL_MEM_TABLES),
+            block_cache_bytes: get(properties::BLOCK_CACHE_USAGE),
+            pending_compaction_bytes: get(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            running_jobs_count: get(properties::NUM_RUNNING_FLUSHES) + get(properties::NUM_RUNNING_COMPACTIONS),
+            delayed_write_bytes_per_second: get(properties::ACTUAL_DELAYED_WRITE_RATE),
+            write_stopped: get(properties::IS_WRITE_STOPPED),
+            background_errors_count: get(properties::BACKGROUND_ERRORS),
+        }
+    }
+
+    fn failure(&self, error: &impl ToString) -> StoreError {
+        failure(&self.path, error)
+    }
+
+    /// Entries whose keys are at least `start` and begin with `kind`, the key without its first byte.
+    fn entries(&self, kind: u8, start: &[u8]) -> impl Iterator<Item = Result<DatabaseEntry, StoreError>> + use<'_> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound([kind + 1]);
+        let entries = self.database.iterator_opt(IteratorMode::From(start, Direction::Forward), options);
+        entries.map(|entry| entry.map_err(|error| self.failure(&error)))
+    }
+}
+
+fn failure(path: &Path, error: &impl ToString) -> StoreError {
+    StoreError::Database { path: path.display().to_string(), message: error.to_string() }
+}
+
+fn customer_key(key: &[u8]) -> Vec<u8> {
+    [&[CUSTOMER], key].concat()
+}
+
+fn deadline_key(instant: i64, key: &[u8]) -> Vec<u8> {
+    let ordered = instant.cast_unsigned() ^ (1 << 63);
+    [&[DEADLINE], ordered.to_be_bytes().as_slice(), key].concat()
+}
+
+/// The instant and customer of a deadline's key.
+fn deadline_of(key: &[u8]) -> Option<(i64, &[u8])> {
+    let (instant, customer) = key.get(1..)?.split_first_chunk::<INSTANT_BYTES>()?;
+    Some(((u64::from_be_bytes(*instant) ^ (1 << 63)).cast_signed(), customer))
+}
+
+/// The first key after this one.
+fn following(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+impl Store for RocksStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database.get(customer_key(key)).map_err(|error| self.failure(&error))
+    }
+
+    fn due(&self, before: i64, after: Option<(i64, &[u8])>, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        let start = after.map_or(vec![DEADLINE], |(instant, key)| following(deadline_key(instant, key)));
+        let mut due = Vec::new();
+        for entry in self.entries(DEADLINE, &start).take(limit) {
+            let (key, _) = entry?;
+            let (instant, customer) = deadline_of(&key).ok_or_else(|| StoreError::Unreadable {
+                path: self.path.display().to_string(),
+                what: "deadline".to_owned(),
+            })?;
+            if instant >= before {
+                break;
+            }
+            due.push((instant, customer.to_vec()));
+        }
+        Ok(due)
+    }
+
+    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        let start = after.map_or(vec![CUSTOMER], |key| following(customer_key(key)));
+        let page = self.entries(CUSTOMER, &start).take(limit);
+        page.map(|entry| entry.map(|(key, value)| (key.get(1..).unwrap_or_default().to_vec(), value.into_vec())))
+            .collect()
+    }
+
+    fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database.get(MARKER).map_err(|error| self.failure(&error))
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut writes = WriteBatch::default();
+        for update in &batch.updates {
+            if let Some(previous) = update.previous_deadline {
+                writes.delete(deadline_key(previous, &update.key));
+            }
+            match &update.value {
+                Some(value) => writes.put(customer_key(&update.key), value),
+                None => writes.delete(customer_key(&update.key)),
+            }
+            if let Some(deadline) = update.deadline {
+                writes.put(deadline_key(deadline, &update.key), []);
+            }
+        }
+        if let Some(marker) = &batch.marker {
+            writes.put(MARKER, marker);
+        }
+        self.database.write_without_wal(writes).map_err(|error| self.failure(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests;
