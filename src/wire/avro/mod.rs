@@ -1,0 +1,3 @@
+//! Avro: schemas as decoders see them, and the decoder itself.
+
+pub(crate) mod shape;
