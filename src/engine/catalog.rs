@@ -72,7 +72,7 @@ pub struct Catalog {
     /// Computed traits.
     pub traits: Vec<ComputedTrait>,
     /// Purposes that segments name.
-    pub purposes: Vec<String>,
+    pub purposes: Vec<Purpose>,
     /// `P for D` conditions, whose start must be remembered.
     pub holds: Vec<Hold>,
     /// Aggregates whose distribution over customers is needed.
@@ -279,6 +279,27 @@ pub enum Op {
     Held(HoldId),
 }
 
+impl Op {
+    /// The nodes this one is computed from, but for the condition of a `P for D`.
+    pub fn operands(&self) -> impl Iterator<Item = NodeId> {
+        let (few, many): ([Option<NodeId>; 3], &[NodeId]) = match self {
+            Self::Compare(_, left, right) | Self::TextTest { left, right, .. } | Self::Arithmetic(_, left, right) => {
+                ([Some(*left), Some(*right), None], &[])
+            }
+            Self::Between { value, low, high, .. } => ([Some(*value), Some(*low), Some(*high)], &[]),
+            Self::In { value: operand, .. }
+            | Self::IsKnown { operand, .. }
+            | Self::Negate(operand)
+            | Self::Not(operand)
+            | Self::Age(operand)
+            | Self::Anniversary(operand) => ([Some(*operand), None, None], &[]),
+            Self::And(operands) | Self::Or(operands) | Self::Coalesce(operands) => ([None; 3], operands),
+            _ => ([None; 3], &[]),
+        };
+        few.into_iter().flatten().chain(many.iter().copied())
+    }
+}
+
 /// A condition that must have held without a break.
 #[derive(Debug, Clone)]
 pub struct Hold {
@@ -402,6 +423,23 @@ pub struct ProfileTrait {
     pub name: String,
     /// What a value must be to count.
     pub value_type: Type,
+    /// The stable name of its state: [`key`] of its name.
+    pub key: u64,
+}
+
+/// A purpose customers consent to.
+#[derive(Debug, Clone)]
+pub struct Purpose {
+    /// Its name.
+    pub name: String,
+    /// The stable name of its state: [`key`] of its name.
+    pub key: u64,
+}
+
+/// The stable name under which the state of something with this canonical text is stored.
+#[must_use]
+pub fn key(text: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
 }
 
 /// A computed trait: a named node.
@@ -438,7 +476,7 @@ pub struct Segment {
     pub group: Option<String>,
     /// Hash of the canonical definition: eight hexadecimal digits.
     pub definition: String,
-    /// Hash of the name: what its membership is stored under.
+    /// The stable name of its memberships: [`key`] of its name.
     pub key: u64,
 }
 

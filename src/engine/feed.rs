@@ -1,0 +1,136 @@
+//! From an event to the aggregates and patterns it counts in.
+
+use super::catalog::{AggregateId, Catalog, EventType, Feed, Function, PatternId, Side, Slot, Target, Window};
+use super::customer::{Customer, entry, find};
+use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
+use super::record::EventFields;
+use super::series::Series;
+use super::value::Value;
+
+/// Takes an event, or what time decided, into a customer's aggregates and patterns.
+#[derive(Debug)]
+pub(super) struct Intake<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) customer: &'a mut Customer,
+    pub(super) bounds: Bounds,
+    /// Aggregates that something was added to.
+    pub(super) touched: &'a mut Vec<AggregateId>,
+}
+
+impl Intake<'_> {
+    /// The event itself first, then its elements in their order: an element ranks after its record.
+    pub(super) fn event(&mut self, event_type: &EventType, event: &EventFields, at: i64) {
+        let arrival = self.customer.arrivals;
+        self.occurrence(event_type, None, &event.fields, at, Rank::new(arrival, 0));
+        let mut place = 0;
+        for (array, elements) in event.elements.iter().enumerate() {
+            for element in elements {
+                place += 1;
+                self.occurrence(event_type, Some(array), element, at, Rank::new(arrival, place));
+            }
+        }
+    }
+
+    fn occurrence(&mut self, event_type: &EventType, array: Option<usize>, fields: &[Value], at: i64, rank: Rank) {
+        for feed in event_type.feeds.iter().filter(|feed| feed.array == array) {
+            if self.passes(feed, fields) {
+                self.deliver(&feed.target, fields, at, rank);
+            }
+        }
+    }
+
+    fn passes(&self, feed: &Feed, fields: &[Value]) -> bool {
+        feed.filter.is_none_or(|filter| self.catalog.filters[filter.index()].condition.holds(fields))
+    }
+
+    fn deliver(&mut self, target: &Target, fields: &[Value], at: i64, rank: Rank) {
+        match target {
+            Target::Aggregate { aggregate, slot } => self.value(*aggregate, *slot, fields, at),
+            Target::Step { pattern, side, keys } => {
+                let keys: Keys = keys.iter().map(|slot| key_of(fields.get(*slot).unwrap_or(&Value::Unknown))).collect();
+                self.step(*pattern, *side, Occurrence { at, rank, keys });
+            }
+        }
+    }
+
+    fn value(&mut self, aggregate: AggregateId, slot: Option<Slot>, fields: &[Value], at: i64) {
+        let Some(slot) = slot else { return self.add(aggregate, at, &Value::Instant(at)) };
+        match fields.get(slot) {
+            None | Some(Value::Unknown) => {}
+            Some(Value::List(items)) if !takes_lists(self.catalog.aggregates[aggregate.index()].function) => {
+                items.iter().filter(|item| item.is_known()).for_each(|item| self.add(aggregate, at, item));
+            }
+            Some(value) => self.add(aggregate, at, value),
+        }
+    }
+
+    fn add(&mut self, id: AggregateId, at: i64, value: &Value) {
+        let aggregate = &self.catalog.aggregates[id.index()];
+        let series = entry(&mut self.customer.aggregates, aggregate.key, || Series::new(aggregate));
+        series.add(self.catalog, aggregate, at, value, self.bounds.now);
+        self.touched.push(id);
+        if let Window::SinceAnchor { anchor } = aggregate.window {
+            self.forget_before_anchor(id, anchor);
+        }
+    }
+
+    /// The last event of a kind only moves on, so what lies before it never counts again.
+    fn forget_before_anchor(&mut self, id: AggregateId, anchor: AggregateId) {
+        let anchor = &self.catalog.aggregates[anchor.index()];
+        if anchor.function != Function::Last {
+            return;
+        }
+        let start = find(&self.customer.aggregates, anchor.key)
+            .map(|series| series.read(self.catalog, anchor, self.bounds.now, None).value);
+        if let Some(Value::Instant(start)) = start {
+            let key = self.catalog.aggregates[id.index()].key;
+            entry(&mut self.customer.aggregates, key, || Series::Entries(Vec::new())).forget_before(start);
+        }
+    }
+
+    fn step(&mut self, id: PatternId, side: Side, occurrence: Occurrence) {
+        let pattern = &self.catalog.patterns[id.index()];
+        let state = entry(&mut self.customer.patterns, pattern.key, PatternState::default);
+        let mut matches = Vec::new();
+        state.take(pattern, side, occurrence, self.bounds, &mut matches);
+        for matched in matches {
+            self.matched(id, &matched);
+        }
+    }
+
+    fn matched(&mut self, id: PatternId, matched: &Occurrence) {
+        for target in &self.catalog.patterns[id.index()].targets {
+            match target {
+                Target::Aggregate { aggregate, .. } => self.add(*aggregate, matched.at, &Value::Instant(matched.at)),
+                Target::Step { pattern, side, .. } => self.step(*pattern, *side, matched.clone()),
+            }
+        }
+    }
+
+    /// Decides every `without` that is due by now, in order of instant and rank; whether there was one.
+    pub(super) fn decide(&mut self) -> bool {
+        let mut decided = false;
+        while let Some(id) = self.next_decision() {
+            let pattern = &self.catalog.patterns[id.index()];
+            let state = entry(&mut self.customer.patterns, pattern.key, PatternState::default);
+            let Some(matched) = state.decide(pattern, self.bounds.now) else { return decided };
+            self.matched(id, &matched);
+            decided = true;
+        }
+        decided
+    }
+
+    fn next_decision(&self) -> Option<PatternId> {
+        let due = (0..).zip(&self.catalog.patterns).filter_map(|(id, pattern)| {
+            let state = find(&self.customer.patterns, pattern.key)?;
+            let decided_at = state.decides_at(pattern).filter(|decided_at| *decided_at <= self.bounds.now)?;
+            Some((decided_at, state.a.first()?.rank, id))
+        });
+        due.min().map(|(_, _, id)| PatternId(id))
+    }
+}
+
+/// `first` and `last` of a list are the whole list of that event; the others take its elements.
+fn takes_lists(function: Function) -> bool {
+    matches!(function, Function::First | Function::Last)
+}

@@ -1,0 +1,172 @@
+//! One evaluation: from what an input touched to who enters and leaves, with the reasons, and to the next deadline.
+
+use super::Names;
+use super::catalog::{Catalog, HoldId, NodeId, SegmentId};
+use super::customer::{Customer, Standing, find};
+use super::effects::{Cause, Change};
+use super::evaluator::{Evaluator, Scratch};
+use super::readers::{Readers, Root, RootKind, kind_of};
+use super::why;
+
+/// The roots to evaluate, each once, in order: a segment before those that ask about it.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    listed: Vec<bool>,
+    roots: std::collections::BinaryHeap<std::cmp::Reverse<Root>>,
+    everything: bool,
+}
+
+impl Agenda {
+    pub(super) fn new(catalog: &Catalog) -> Self {
+        let n_roots = catalog.segments.len() + catalog.holds.len();
+        Self { listed: vec![false; n_roots], roots: std::collections::BinaryHeap::new(), everything: false }
+    }
+
+    pub(super) fn add(&mut self, roots: &[Root]) {
+        for root in roots {
+            if !std::mem::replace(&mut self.listed[*root as usize], true) {
+                self.roots.push(std::cmp::Reverse(*root));
+            }
+        }
+    }
+
+    pub(super) fn everything(&mut self) {
+        self.everything = true;
+        for (root, listed) in (0..).zip(&mut self.listed) {
+            if !std::mem::replace(listed, true) {
+                self.roots.push(std::cmp::Reverse(root));
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Root> {
+        let std::cmp::Reverse(root) = self.roots.pop()?;
+        self.listed[root as usize] = false;
+        Some(root)
+    }
+}
+
+/// A membership that begins or ends.
+struct Move {
+    segment: SegmentId,
+    entered: bool,
+    /// The condition that decided: `when`, or the `until` that ended it.
+    decided_by: NodeId,
+}
+
+/// One evaluation of a customer.
+pub(super) struct Evaluation<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) readers: &'a Readers,
+    pub(super) names: &'a Names,
+    pub(super) customer_id: &'a str,
+    pub(super) now: i64,
+    pub(super) cause: &'a Cause,
+}
+
+impl Evaluation<'_> {
+    /// Evaluates what is on the agenda and says whether anything flipped.
+    pub(super) fn run(
+        &self,
+        customer: &mut Customer,
+        agenda: &mut Agenda,
+        scratch: &mut Scratch,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let mut evaluator = Evaluator::new(self.catalog, customer, self.customer_id, self.now, scratch);
+        // What is not on the agenda keeps its deadline, which is somewhere in the customer's.
+        let kept = if std::mem::take(&mut agenda.everything) { None } else { evaluator.customer.deadline };
+        let mut until = kept.unwrap_or(i64::MAX);
+        let mut flipped = false;
+        let mut moves = Vec::new();
+        while let Some(root) = agenda.next() {
+            match kind_of(self.catalog, root) {
+                RootKind::Segment(id) => {
+                    let n_moves = moves.len();
+                    let (root_until, root_flipped) = self.segment(&mut evaluator, id, &mut moves);
+                    (until, flipped) = (until.min(root_until), flipped | root_flipped);
+                    if moves.len() > n_moves {
+                        agenda.add(&self.readers.segments[id.index()]);
+                    }
+                }
+                RootKind::Hold(id) => until = until.min(hold(&mut evaluator, id)),
+            }
+        }
+        self.emit(&mut evaluator, moves, changes);
+        flipped |= evaluator.hold_flipped;
+        let until = until.min(self.next_decision(customer));
+        customer.deadline = (until < i64::MAX).then(|| until.max(self.now.saturating_add(1)));
+        flipped
+    }
+
+    /// Brings a customer's standing towards a segment up to date; until when it holds, and whether it flipped.
+    fn segment(&self, evaluator: &mut Evaluator<'_>, id: SegmentId, moves: &mut Vec<Move>) -> (i64, bool) {
+        let segment = &self.catalog.segments[id.index()];
+        let before = evaluator.customer.standing(segment.key);
+        let when = evaluator.is_true(segment.when);
+        let mut root_until = evaluator.answer(segment.when).until;
+        let mut after = Standing { member: when, ..before };
+        let mut decided_by = segment.when;
+        if let Some(until) = segment.until {
+            (after.when, after.until) = (when, evaluator.is_true(until));
+            root_until = root_until.min(evaluator.answer(until).until);
+            after.member = if before.member { !after.until } else { when && !before.when && !after.until };
+            if before.member {
+                decided_by = until;
+            }
+        }
+        if after.member != before.member {
+            after.since = if after.member { self.now } else { 0 };
+            moves.push(Move { segment: id, entered: after.member, decided_by });
+        }
+        if after != before {
+            evaluator.customer.set_standing(segment.key, after);
+        }
+        (root_until, after != before)
+    }
+
+    fn next_decision(&self, customer: &Customer) -> i64 {
+        if customer.patterns.is_empty() {
+            return i64::MAX;
+        }
+        let decisions =
+            self.catalog.patterns.iter().filter_map(|pattern| {
+                find(&customer.patterns, pattern.key).and_then(|state| state.decides_at(pattern))
+            });
+        decisions.min().unwrap_or(i64::MAX)
+    }
+
+    /// Numbers the changes in their order, `left` before `entered`, then by name, and says why.
+    fn emit(&self, evaluator: &mut Evaluator<'_>, mut moves: Vec<Move>, changes: &mut Vec<Change>) {
+        moves.sort_by(|a, b| {
+            let name = |moved: &Move| &self.names.segments[moved.segment.index()];
+            (a.entered, name(a)).cmp(&(b.entered, name(b)))
+        });
+        for Move { segment: id, entered, decided_by } in moves {
+            let segment = &self.catalog.segments[id.index()];
+            let carried = segment.carry.iter().zip(&self.names.carried[id.index()]);
+            let traits = carried.map(|((_, node), name)| (name.clone(), evaluator.value(*node).clone())).collect();
+            let why = why::reasons(evaluator, decided_by);
+            evaluator.customer.sequence += 1;
+            changes.push(Change {
+                customer_id: self.customer_id.into(),
+                segment: self.names.segments[id.index()].clone(),
+                entered,
+                at: self.now,
+                sequence: evaluator.customer.sequence,
+                definition: self.names.definitions[id.index()].clone(),
+                cause: self.cause.clone(),
+                why,
+                traits,
+            });
+        }
+    }
+}
+
+/// Keeps up since when the condition of a `P for D` holds; until when that stays so.
+fn hold(evaluator: &mut Evaluator<'_>, id: HoldId) -> i64 {
+    let condition = evaluator.catalog.holds[id.index()].condition;
+    evaluator.held(id);
+    // What the condition's own flip brings about must not be missed, even while D has not passed.
+    evaluator.answer(condition).until
+}
