@@ -91,7 +91,7 @@ impl Accumulator {
                 *total = add(*total, *more);
             }
             (this @ (Self::Least(_) | Self::Greatest(_)), Self::Least(value) | Self::Greatest(value)) => {
-                this.add(0, value)
+                this.add(0, value);
             }
             (Self::Last(latest, last), Self::Last(at, value)) => (*latest, *last) = (*at, value.clone()),
             (Self::Values(values), Self::Values(more)) => append_values(values, more),

@@ -87,7 +87,7 @@ fn even_crossings(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Vec<i64>>
             let slope = slope(evaluator, value)?;
             let from = position(evaluator.value(value))?;
             for item in &items {
-                meet(evaluator.now, from.checked_sub(position(item)?)?, slope, &mut candidates)?;
+                meet(evaluator.now, from.checked_sub(position(item)?)?, slope, &mut candidates);
             }
         }
         _ => return None,
@@ -102,20 +102,20 @@ fn cross(evaluator: &mut Evaluator<'_>, left: NodeId, right: NodeId, candidates:
     }
     let slope = slope(evaluator, left)?.checked_sub(slope(evaluator, right)?)?;
     let apart = position(evaluator.value(left))?.checked_sub(position(evaluator.value(right))?)?;
-    meet(evaluator.now, apart, slope, candidates)
+    meet(evaluator.now, apart, slope, candidates);
+    Some(())
 }
 
 /// The instants around which a difference that is `apart` at `now` and grows by `slope` a millisecond is zero.
-fn meet(now: i64, apart: Decimal, slope: Decimal, candidates: &mut Vec<i64>) -> Option<()> {
+fn meet(now: i64, apart: Decimal, slope: Decimal, candidates: &mut Vec<i64>) {
     if slope.is_zero() {
-        return Some(());
+        return;
     }
     // Too far away for a decimal is too far away to wait for.
     let Some(at) = apart.checked_div(-slope).and_then(|in_ms| in_ms.floor().to_i64()?.checked_add(now)) else {
-        return Some(());
+        return;
     };
     candidates.extend((-1..=2).filter_map(|around| at.checked_add(around)));
-    Some(())
 }
 
 /// By how much an operand grows in a millisecond, where it does so evenly.

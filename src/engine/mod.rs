@@ -191,7 +191,7 @@ impl Engine {
         if customer.patterns.is_empty() {
             return false;
         }
-        self.intake(customer, now, |intake| intake.decide())
+        self.intake(customer, now, Intake::decide)
     }
 
     fn count(&mut self, customer: &mut Customer, event: &EventFields, at: i64, now: i64) {

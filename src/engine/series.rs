@@ -175,7 +175,9 @@ fn total(entries: &[Entry], function: Function) -> Value {
         [only] => only.accumulator.value(function),
         [first, rest @ ..] => {
             let mut total = first.accumulator.clone();
-            rest.iter().for_each(|entry| total.append(&entry.accumulator));
+            for entry in rest {
+                total.append(&entry.accumulator);
+            }
             total.value(function)
         }
     }
