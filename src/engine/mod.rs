@@ -191,7 +191,11 @@ impl Engine {
         if customer.patterns.is_empty() {
             return false;
         }
-        self.intake(customer, now, Intake::decide)
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method itself is not general in its lifetimes"
+        )]
+        self.intake(customer, now, |intake| intake.decide())
     }
 
     fn count(&mut self, customer: &mut Customer, event: &EventFields, at: i64, now: i64) {
