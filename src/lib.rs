@@ -1,5 +1,6 @@
 //! segue: a real-time customer segmentation engine.
 
+pub mod config;
 pub mod definition;
 pub mod engine;
 pub mod store;
