@@ -3,5 +3,6 @@
 pub mod config;
 pub mod definition;
 pub mod engine;
+pub mod partition;
 pub mod store;
 pub mod wire;

@@ -14,6 +14,10 @@ pub struct MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn location(&self) -> String {
+        "memory".into()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.customers.get(key).cloned())
     }

@@ -55,6 +55,9 @@ pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// One partition's state.
 pub trait Store {
+    /// Where it is, for messages.
+    fn location(&self) -> String;
+
     /// The encoded customer under a key.
     ///
     /// # Errors

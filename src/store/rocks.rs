@@ -241,6 +241,10 @@ fn following(mut key: Vec<u8>) -> Vec<u8> {
 }
 
 impl Store for RocksStore {
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.database.get(customer_key(key)).map_err(|error| self.failure(&error))
     }

@@ -6,6 +6,7 @@ pub mod avro;
 pub(crate) mod fill;
 pub mod json;
 pub(crate) mod number;
+pub mod customer;
 pub mod schema;
 pub(crate) mod wanted;
 

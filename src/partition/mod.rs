@@ -1,0 +1,225 @@
+//! One partition's life: records in order of arrival, the partition clock, and the customers' deadlines as it passes
+//! them. The same for live traffic, replay and tests; only the store and who reads the wall clock differ.
+//!
+//! Customers that changed are kept here, in front of the store, until their transaction has committed; an aborted one
+//! throws them away.
+
+mod clock;
+mod customers;
+
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use crate::engine::customer::Customer;
+use crate::engine::effects::{Change, Outcome, Refusal};
+use crate::engine::record::{Body, Envelope, Origin, Record};
+use crate::engine::{Applied, Engine, catalog};
+use crate::store::{Batch, Store, StoreError, Update};
+pub use clock::Clock;
+use customers::Customers;
+pub use customers::{ErasureKey, customer_id_of, key_of};
+
+/// Instants the engine reckons with: years 1 to 9999.
+pub const INSTANTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
+
+/// One partition number.
+#[derive(Debug)]
+pub struct Partition<S> {
+    engine: Engine,
+    clock: Clock,
+    /// The clock as of the last commit, to go back to.
+    committed_clock: Clock,
+    customers: Customers<S>,
+    changes: Vec<Change>,
+    counts: Counts,
+}
+
+/// What happened besides outcomes, since last taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Deadlines looked at because the clock passed them.
+    pub deadlines: u64,
+    /// Customers erased.
+    pub erased_customers: u64,
+    /// Profile traits that are not declared, dropped.
+    pub undeclared_traits: u64,
+    /// Profile traits whose value does not fit the declared type, now unknown.
+    pub misfit_traits: u64,
+}
+
+impl<S: Store> Partition<S> {
+    /// A partition over what `store` holds, its clock at `clock`.
+    pub fn new(engine: Engine, store: S, erasure_key: ErasureKey, clock: Option<i64>) -> Self {
+        let clock = Clock::new(clock);
+        Self {
+            engine,
+            clock,
+            committed_clock: clock,
+            customers: Customers::new(store, erasure_key),
+            changes: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes a record in: refuses it, drops it, or applies it, after the flips of all customers that the clock passes
+    /// with it. `wall_ms` is the wall clock, live; a replay has none.
+    ///
+    /// # Errors
+    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    pub fn offer(&mut self, record: &Record, origin: &Origin, wall_ms: Option<i64>) -> Result<Outcome, StoreError> {
+        let envelope = &record.envelope;
+        if let Some(refusal) = self.refusal(record, wall_ms) {
+            return Ok(Outcome::Refused(refusal));
+        }
+        let customer = self.customers.load_or_new(&envelope.customer_id)?;
+        if customer.erased_at.is_some_and(|erased_at| envelope.occurred_at < erased_at) {
+            return Ok(Outcome::Erased);
+        }
+        if customer.has_seen(catalog::key(&envelope.event_id), self.engine.limits()) {
+            return Ok(Outcome::Duplicate);
+        }
+        self.clock.follow(envelope.occurred_at, self.engine.limits().grace_ms, wall_ms);
+        self.pass_deadlines(usize::MAX)?;
+        self.apply(record, origin)?;
+        Ok(Outcome::Processed)
+    }
+
+    fn refusal(&self, record: &Record, wall_ms: Option<i64>) -> Option<Refusal> {
+        let limits = self.engine.limits();
+        let Envelope { event_id, customer_id, occurred_at } = &record.envelope;
+        if customer_id.is_empty() {
+            return Some(Refusal::NoCustomerId);
+        }
+        if event_id.is_empty() {
+            return Some(Refusal::NoEventId);
+        }
+        if !INSTANTS.contains(occurred_at) {
+            return Some(Refusal::BadTime);
+        }
+        if wall_ms.is_some_and(|wall_ms| *occurred_at > wall_ms.saturating_add(limits.max_ahead_ms)) {
+            return Some(Refusal::InTheFuture);
+        }
+        let is_event = matches!(record.body, Body::Event(_));
+        let is_late = self.clock.is_too_late(*occurred_at, limits.allowed_lateness_ms);
+        (is_event && is_late).then_some(Refusal::TooLate)
+    }
+
+    fn apply(&mut self, record: &Record, origin: &Origin) -> Result<(), StoreError> {
+        let customer_id = &record.envelope.customer_id;
+        let customer = self.customers.touch(customer_id)?;
+        let Applied { erased, undeclared_traits, misfit_traits } =
+            self.engine.apply(customer, record, origin, &mut self.changes);
+        self.counts.undeclared_traits += undeclared_traits as u64;
+        self.counts.misfit_traits += misfit_traits as u64;
+        if erased {
+            self.counts.erased_customers += 1;
+            self.customers.erase(customer_id, record.envelope.occurred_at)?;
+        } else {
+            self.customers.reschedule(customer_id);
+        }
+        Ok(())
+    }
+
+    /// Moves the clock on, for the wall clock once everything has been read, or the end of a replay; at most `budget`
+    /// deadlines are passed. Whether all that are due are done.
+    ///
+    /// # Errors
+    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    pub fn advance(&mut self, clock_ms: i64, budget: usize) -> Result<bool, StoreError> {
+        self.clock.advance(clock_ms);
+        self.pass_deadlines(budget)
+    }
+
+    /// Lets the flips happen whose instant the clock has passed, in order of instants.
+    fn pass_deadlines(&mut self, budget: usize) -> Result<bool, StoreError> {
+        let Some(now) = self.clock.now() else { return Ok(true) };
+        for _ in 0..budget {
+            let Some(key) = self.customers.next_due(now)? else { return Ok(true) };
+            let Some(customer_id) = customer_id_of(&key) else { continue };
+            let customer_id = CompactString::from(customer_id);
+            let customer = self.customers.touch(&customer_id)?;
+            // One step at a time, so that customers' flips come in one order.
+            let until = customer.deadline.map_or(now, |deadline| deadline.saturating_add(1).min(now));
+            self.engine.elapse(&customer_id, customer, until, &mut self.changes);
+            self.customers.reschedule(&customer_id);
+            self.counts.deadlines += 1;
+        }
+        Ok(false)
+    }
+
+    /// Evaluates a customer under the present definitions, which are new to them.
+    ///
+    /// # Errors
+    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    pub fn redefine(&mut self, customer_id: &str) -> Result<(), StoreError> {
+        let customer = self.customers.touch(customer_id)?;
+        let now = self.clock.now().or(customer.own_time).unwrap_or(0);
+        self.engine.redefine(customer_id, customer, now, &mut self.changes);
+        self.customers.reschedule(customer_id);
+        Ok(())
+    }
+
+    /// A customer as of now, uncommitted changes included; `None` if there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn customer(&mut self, customer_id: &str) -> Result<Option<Customer>, StoreError> {
+        Ok(self.customers.peek(customer_id)?.filter(|customer| customer.own_time.is_some()))
+    }
+
+    /// Where the partition clock is, milliseconds since the epoch.
+    pub fn clock(&self) -> Option<i64> {
+        self.clock.now()
+    }
+
+    /// The earliest deadline of a customer; may be stale, never later than the true one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
+        self.customers.next_deadline()
+    }
+
+    /// The definitions at work.
+    pub fn catalog(&self) -> &Arc<catalog::Catalog> {
+        self.engine.catalog()
+    }
+
+    /// The store behind, for read-outs.
+    pub fn store(&self) -> &S {
+        self.customers.store()
+    }
+
+    /// Changes since last taken, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What happened besides, since last taken.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// The customers that changed since the last commit, as the changelog and the store hold them. The partition keeps
+    /// them until [`committed`](Self::committed) or [`aborted`](Self::aborted).
+    pub fn updates(&self) -> Vec<Update> {
+        self.customers.updates()
+    }
+
+    /// Hands what changed to the store, now that the transaction with the same updates has committed.
+    ///
+    /// # Errors
+    /// When the store fails; it then holds nothing of the batch and must be restored from the changelog.
+    pub fn committed(&mut self, updates: Vec<Update>, marker: Option<Vec<u8>>) -> Result<(), StoreError> {
+        self.committed_clock = self.clock;
+        self.customers.committed(&Batch { updates, marker })
+    }
+
+    /// Throws away all that is not committed.
+    pub fn aborted(&mut self) {
+        self.clock = self.committed_clock;
+        self.changes.clear();
+        self.customers.aborted();
+    }
+}

@@ -1,0 +1,304 @@
+//! The stored form of a customer: what RocksDB and the changelog hold.
+//!
+//! One version byte, then the fields of [`Customer`] in order. Instants are distances from own time, lists have a length
+//! in front, names are the stable hashes of the catalog. A new field goes at the end, with a new version byte; version 1
+//! stays readable.
+
+mod bytes;
+
+use std::sync::Arc;
+
+pub use bytes::Unreadable;
+use bytes::{Reader, Writer};
+
+use crate::engine::accumulator::{Accumulator, Seen};
+use crate::engine::customer::{Customer, Dated, Standing};
+use crate::engine::pattern::{Keys, Occurrence, PatternState, Rank};
+use crate::engine::series::{Entry, Series};
+use crate::engine::value::Value;
+
+/// The version written today.
+const VERSION: u8 = 1;
+
+/// The bytes of a customer.
+#[must_use]
+pub fn encode(customer: &Customer) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let w = &mut writer;
+    w.byte(VERSION);
+    option(w, customer.own_time, Writer::instant);
+    w.origin = customer.own_time.unwrap_or(0);
+    w.unsigned(customer.arrivals);
+    w.unsigned(customer.sequence);
+    option(w, customer.deadline, Writer::instant);
+    option(w, customer.erased_at, Writer::instant);
+    w.length(customer.recent_ids.len());
+    for (hash, at) in &customer.recent_ids {
+        w.hash(*hash);
+        w.instant(*at);
+    }
+    list(w, &customer.profile, |w, dated| {
+        value(w, &dated.value);
+        w.instant(dated.at);
+    });
+    list(w, &customer.consents, |w, dated| {
+        w.byte(dated.value.into());
+        w.instant(dated.at);
+    });
+    list(w, &customer.aggregates, series);
+    list(w, &customer.patterns, |w, pattern| {
+        occurrences(w, &pattern.a);
+        occurrences(w, &pattern.b);
+    });
+    list(w, &customer.holds, |w, since| w.instant(*since));
+    list(w, &customer.standings, |w, standing| {
+        w.byte(u8::from(standing.member) | u8::from(standing.when) << 1 | u8::from(standing.until) << 2);
+        if standing.member {
+            w.instant(standing.since);
+        }
+    });
+    writer.bytes
+}
+
+/// The customer of some bytes.
+///
+/// # Errors
+/// When they are damaged or of a version not known here.
+pub fn decode(bytes: &[u8]) -> Result<Customer, Unreadable> {
+    let mut reader = Reader { bytes, origin: 0 };
+    let r = &mut reader;
+    if r.byte()? != VERSION {
+        return Err(Unreadable);
+    }
+    let own_time = read_option(r, Reader::instant)?;
+    r.origin = own_time.unwrap_or(0);
+    let customer = Customer {
+        own_time,
+        arrivals: r.unsigned()?,
+        sequence: r.unsigned()?,
+        deadline: read_option(r, Reader::instant)?,
+        erased_at: read_option(r, Reader::instant)?,
+        recent_ids: (0..r.length()?).map(|_| Ok((r.hash()?, r.instant()?))).collect::<Result<_, _>>()?,
+        profile: read_list(r, |r| Ok(Dated { value: read_value(r)?, at: r.instant()? }))?,
+        consents: read_list(r, |r| Ok(Dated { value: r.byte()? != 0, at: r.instant()? }))?,
+        aggregates: read_list(r, read_series)?,
+        patterns: read_list(r, |r| Ok(PatternState { a: read_occurrences(r)?, b: read_occurrences(r)? }))?,
+        holds: read_list(r, Reader::instant)?,
+        standings: read_list(r, read_standing)?,
+    };
+    if r.bytes.is_empty() { Ok(customer) } else { Err(Unreadable) }
+}
+
+fn option<T>(w: &mut Writer, value: Option<T>, write: impl FnOnce(&mut Writer, T)) {
+    w.byte(value.is_some().into());
+    if let Some(value) = value {
+        write(w, value);
+    }
+}
+
+fn read_option<'a, T>(
+    r: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, Unreadable>,
+) -> Result<Option<T>, Unreadable> {
+    if r.byte()? == 0 { Ok(None) } else { read(r).map(Some) }
+}
+
+fn list<T>(w: &mut Writer, entries: &[(u64, T)], write: impl Fn(&mut Writer, &T)) {
+    w.length(entries.len());
+    for (key, entry) in entries {
+        w.hash(*key);
+        write(w, entry);
+    }
+}
+
+fn read_list<'a, T>(
+    r: &mut Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
+) -> Result<Vec<(u64, T)>, Unreadable> {
+    (0..r.length()?).map(|_| Ok((r.hash()?, read(r)?))).collect()
+}
+
+fn read_standing(r: &mut Reader<'_>) -> Result<Standing, Unreadable> {
+    let flags = r.byte()?;
+    let member = flags & 1 != 0;
+    let since = if member { r.instant()? } else { 0 };
+    Ok(Standing { member, when: flags & 2 != 0, until: flags & 4 != 0, since })
+}
+
+fn series(w: &mut Writer, series: &Series) {
+    match series {
+        Series::Whole { start, accumulator: whole } => {
+            w.byte(0);
+            // Most have no start: distances from own time would make that one long.
+            option(w, Some(*start).filter(|start| *start != i64::MIN), Writer::instant);
+            accumulator(w, whole);
+        }
+        Series::Entries(entries) => {
+            w.byte(1);
+            w.length(entries.len());
+            for entry in entries {
+                w.instant(entry.youngest);
+                accumulator(w, &entry.accumulator);
+            }
+        }
+    }
+}
+
+fn read_series(r: &mut Reader<'_>) -> Result<Series, Unreadable> {
+    match r.byte()? {
+        0 => Ok(Series::Whole {
+            start: read_option(r, Reader::instant)?.unwrap_or(i64::MIN),
+            accumulator: read_accumulator(r)?,
+        }),
+        1 => {
+            let entries = (0..r.length()?)
+                .map(|_| Ok(Entry { youngest: r.instant()?, accumulator: read_accumulator(r)? }))
+                .collect::<Result<_, _>>()?;
+            Ok(Series::Entries(entries))
+        }
+        _ => Err(Unreadable),
+    }
+}
+
+fn accumulator(w: &mut Writer, accumulator: &Accumulator) {
+    match accumulator {
+        Accumulator::Count(count) => {
+            w.byte(0);
+            w.unsigned(*count);
+        }
+        Accumulator::Sum(total) => {
+            w.byte(1);
+            option(w, *total, Writer::decimal);
+        }
+        Accumulator::Average(count, total) => {
+            w.byte(2);
+            w.unsigned(*count);
+            option(w, *total, Writer::decimal);
+        }
+        Accumulator::Least(least) => {
+            w.byte(3);
+            value(w, least);
+        }
+        Accumulator::Greatest(most) => {
+            w.byte(4);
+            value(w, most);
+        }
+        Accumulator::First(at, first) => {
+            w.byte(5);
+            w.instant(*at);
+            value(w, first);
+        }
+        Accumulator::Last(at, last) => {
+            w.byte(6);
+            w.instant(*at);
+            value(w, last);
+        }
+        Accumulator::Values(values) => {
+            w.byte(7);
+            w.length(values.len());
+            for seen in values {
+                value(w, &seen.value);
+                w.unsigned(seen.count);
+                w.instant(seen.at);
+            }
+        }
+    }
+}
+
+fn read_accumulator(r: &mut Reader<'_>) -> Result<Accumulator, Unreadable> {
+    Ok(match r.byte()? {
+        0 => Accumulator::Count(r.unsigned()?),
+        1 => Accumulator::Sum(read_option(r, Reader::decimal)?),
+        2 => Accumulator::Average(r.unsigned()?, read_option(r, Reader::decimal)?),
+        3 => Accumulator::Least(read_value(r)?),
+        4 => Accumulator::Greatest(read_value(r)?),
+        5 => Accumulator::First(r.instant()?, read_value(r)?),
+        6 => Accumulator::Last(r.instant()?, read_value(r)?),
+        7 => Accumulator::Values(
+            (0..r.length()?)
+                .map(|_| Ok(Seen { value: read_value(r)?, count: r.unsigned()?, at: r.instant()? }))
+                .collect::<Result<_, _>>()?,
+        ),
+        _ => return Err(Unreadable),
+    })
+}
+
+fn value(w: &mut Writer, value_: &Value) {
+    match value_ {
+        Value::Unknown => w.byte(0),
+        Value::Bool(truth) => w.byte(1 + u8::from(*truth)),
+        Value::Number(number) => {
+            w.byte(3);
+            w.decimal(*number);
+        }
+        Value::Text(text) => {
+            w.byte(4);
+            w.text(text);
+        }
+        Value::Instant(instant) => {
+            w.byte(5);
+            w.instant(*instant);
+        }
+        Value::Duration(duration_ms) => {
+            w.byte(6);
+            w.decimal(*duration_ms);
+        }
+        Value::List(items) => {
+            w.byte(7);
+            w.length(items.len());
+            items.iter().for_each(|item| value(w, item));
+        }
+    }
+}
+
+fn read_value(r: &mut Reader<'_>) -> Result<Value, Unreadable> {
+    Ok(match r.byte()? {
+        0 => Value::Unknown,
+        1 => Value::Bool(false),
+        2 => Value::Bool(true),
+        3 => Value::Number(r.decimal()?),
+        4 => Value::text(r.text()?),
+        5 => Value::Instant(r.instant()?),
+        6 => Value::Duration(r.decimal()?),
+        7 => Value::List(read_items(r)?),
+        _ => return Err(Unreadable),
+    })
+}
+
+/// The items of a list; lists of lists do not exist, so damage cannot nest them without end.
+fn read_items(r: &mut Reader<'_>) -> Result<Arc<[Value]>, Unreadable> {
+    let mut items = Vec::new();
+    for _ in 0..r.length()? {
+        match r.bytes.first() {
+            Some(7) => return Err(Unreadable),
+            _ => items.push(read_value(r)?),
+        }
+    }
+    Ok(items.into())
+}
+
+fn occurrences(w: &mut Writer, occurrences: &[Occurrence]) {
+    w.length(occurrences.len());
+    for occurrence in occurrences {
+        w.instant(occurrence.at);
+        w.unsigned(occurrence.rank.0);
+        w.length(occurrence.keys.len());
+        for key in &occurrence.keys {
+            w.length(key.len());
+            key.iter().for_each(|hash| w.hash(*hash));
+        }
+    }
+}
+
+fn read_occurrences(r: &mut Reader<'_>) -> Result<Vec<Occurrence>, Unreadable> {
+    let mut occurrences = Vec::new();
+    for _ in 0..r.length()? {
+        let (at, rank) = (r.instant()?, Rank(r.unsigned()?));
+        let mut keys = Keys::new();
+        for _ in 0..r.length()? {
+            keys.push((0..r.length()?).map(|_| r.hash()).collect::<Result<_, _>>()?);
+        }
+        occurrences.push(Occurrence { at, rank, keys });
+    }
+    Ok(occurrences)
+}
