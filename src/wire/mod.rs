@@ -3,10 +3,10 @@
 use crate::engine::effects::Refusal;
 
 pub mod avro;
+pub mod customer;
 pub(crate) mod fill;
 pub mod json;
 pub(crate) mod number;
-pub mod customer;
 pub mod schema;
 pub(crate) mod wanted;
 
