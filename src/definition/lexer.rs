@@ -238,13 +238,6 @@ impl<'t> Lexer<'t> {
                 _ => value.push(character),
             }
         }
-        // With the quotes out of step, the text that runs over a line is the one that was not closed.
-        let opening = self.lexed.tokens.iter().find(|token| {
-            matches!(token.kind, TokenKind::Text(_))
-                && self.text.get(token.span.start..token.span.end).is_some_and(|written| written.contains('\n'))
-        });
-        self.at = opening.map_or(self.at, |token| token.span.start);
-        self.lexed.slips.retain(|slip| slip.span.start < self.at);
         self.stop(1, "SEG003", LiteralError::new("this text is not closed", "end it with `\"`"));
     }
 

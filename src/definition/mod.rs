@@ -6,3 +6,4 @@ pub mod keyword;
 mod lexer;
 pub mod literal;
 pub mod parser;
+mod print;

@@ -9,6 +9,8 @@
 mod aggregate;
 mod complaint;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use super::diagnostic::Problem;

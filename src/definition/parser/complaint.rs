@@ -139,6 +139,19 @@ impl Parser<'_> {
         if matches!(self.kind(), TokenKind::Stop) {
             return Err(Stopped);
         }
+        let before = self.token_at(self.at.saturating_sub(1));
+        if matches!(before.kind, TokenKind::Text(_)) && self.written(before.span).contains('\n') {
+            // The quotes are out of step: the text that runs over a line is the one that was not closed.
+            let span = Span { start: before.span.start, end: before.span.start + 1 };
+            self.report(
+                span,
+                "SEG003",
+                "this text is not closed".to_owned(),
+                None,
+                Some("end it with `\"`".to_owned()),
+            );
+            return Err(Stopped);
+        }
         let expected = place.expected(self.may_compare);
         let (code, help) = self.slip(&place);
         let span = self.span();
