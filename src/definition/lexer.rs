@@ -64,12 +64,11 @@ pub(super) fn lex(text: &str) -> Lexed<'_> {
         };
         lexer.token(first);
     }
-    let (kind, span) = match &lexer.lexed.stop {
-        Some(problem) => (TokenKind::Stop, problem.span),
-        None => {
-            let end = lexer.lexed.tokens.last().map_or(0, |token| token.span.end);
-            (TokenKind::End, Span { start: end, end })
-        }
+    let (kind, span) = if let Some(problem) = &lexer.lexed.stop {
+        (TokenKind::Stop, problem.span)
+    } else {
+        let end = lexer.lexed.tokens.last().map_or(0, |token| token.span.end);
+        (TokenKind::End, Span { start: end, end })
     };
     lexer.lexed.tokens.push(Token { kind, span });
     lexer.lexed

@@ -95,7 +95,8 @@ pub fn duration_text(duration_ms: i64) -> String {
     }
     if rest > 0 {
         // Not something the language can write, but two durations must never print alike.
-        text.push_str(&format!("{rest}ms"));
+        text.push_str(&rest.to_string());
+        text.push_str("ms");
     }
     if duration_ms == 0 {
         text.push_str("0s");

@@ -146,14 +146,14 @@ impl<'t> Parser<'t> {
         found
     }
 
-    fn expect_word(&mut self, word: &str) -> Parsed<()> {
-        if self.take_word(word) { Ok(()) } else { self.fail(Place::Word(word.to_owned())) }
+    fn expect_word(&mut self, word: &'static str) -> Parsed<()> {
+        if self.take_word(word) { Ok(()) } else { self.fail(Place::Word(word)) }
     }
 
     /// The `(` that has to follow, and where it is.
-    fn open(&mut self, behind: &str) -> Parsed<Span> {
+    fn open(&mut self, behind: &'static str) -> Parsed<Span> {
         let span = self.span();
-        if self.take(&TokenKind::Open) { Ok(span) } else { self.fail(Place::Open(behind.to_owned())) }
+        if self.take(&TokenKind::Open) { Ok(span) } else { self.fail(Place::Open(behind)) }
     }
 
     /// The `)` for the `(` at `open`; else `place` says what could have stood here.

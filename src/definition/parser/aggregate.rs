@@ -117,7 +117,7 @@ impl Parser<'_> {
         let event = self.bare_name(Place::Event)?;
         let path = if each {
             if !self.take(&TokenKind::Dot) {
-                return self.fail(Place::EachDot(event.node));
+                return self.fail(Place::EachDot);
             }
             Some(self.path_behind_dot()?)
         } else {

@@ -8,7 +8,7 @@ use super::super::literal::{duration_slip, unit_of_word};
 use super::{Parsed, Parser, Stopped, is_word};
 
 /// Where in the grammar the text stopped fitting.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     AfterExpression,
     AfterExpressionInside,
@@ -24,10 +24,10 @@ pub(super) enum Place {
     TextArgument(&'static str),
     AggregateArgument,
     Duration(&'static str),
-    Word(String),
-    Open(String),
+    Word(&'static str),
+    Open(&'static str),
     Event,
-    EachDot(String),
+    EachDot,
     AfterStep(Function),
     AfterSource,
     AfterFilter,
@@ -73,7 +73,7 @@ impl Place {
             Self::Word(word) => format!("`{word}`"),
             Self::Open(_) => "`(`".into(),
             Self::Event => "the name of an event, such as `purchase`".into(),
-            Self::EachDot(_) => "`.` and the field that holds the list".into(),
+            Self::EachDot => "`.` and the field that holds the list".into(),
             Self::AfterStep(_) => format!("`where`, `then`, `without`, `after`, {A_WINDOW}, or `)`"),
             Self::AfterSource => format!("`where`, {A_WINDOW}, or `)`"),
             Self::AfterFilter => format!("{comparison}`and`, `or`, {A_WINDOW}, or `)`"),
@@ -157,7 +157,7 @@ impl Parser<'_> {
         let span = self.span();
         let message = match self.kind() {
             TokenKind::End => "something is missing at the end".to_owned(),
-            _ => match &place {
+            _ => match place {
                 Place::Duration(behind) => format!("{behind} is not followed by a duration"),
                 Place::Within(word) => format!("`{word}` says no `within`"),
                 Place::Operand => format!("a value is missing before `{}`", shortened(self.written(span))),
@@ -205,7 +205,7 @@ impl Parser<'_> {
         let help = match (place, self.kind()) {
             (Place::Operand, TokenKind::Compare(_)) => return Some(self.repeat_help()),
             (Place::Operand, TokenKind::Close) => "put a value before the `)`",
-            (Place::Operand, TokenKind::Open) | (Place::AfterExpression, TokenKind::Open) => return self.call_help(),
+            (Place::Operand | Place::AfterExpression, TokenKind::Open) => return self.call_help(),
             (Place::AfterExpression, TokenKind::Close) => "this `)` closes nothing: take it out",
             (Place::Duration(_), TokenKind::Number(_)) => {
                 return Some(format!("add a unit, such as `{written}d` for days or `{written}h` for hours"));
@@ -215,7 +215,7 @@ impl Parser<'_> {
             (Place::AfterStep(function), TokenKind::Dot) => return Some(self.counted_field_help(*function)),
             (Place::AfterStep(_), TokenKind::Comma) => "one event at a time: join conditions with `or` and `and`",
             (Place::Event, TokenKind::Star) => "name one event: conditions on several are joined with `or` and `and`",
-            (Place::Open(behind), _) if behind == "in" => "write the values in parentheses: `in (\"a\", \"b\")`",
+            (Place::Open("in"), _) => "write the values in parentheses: `in (\"a\", \"b\")`",
             (Place::Item, TokenKind::Close) => "`in ()` needs at least one value, such as `in (\"a\", \"b\")`",
             (Place::TextArgument(call), TokenKind::Word(_) | TokenKind::Quoted(_)) => {
                 return Some(format!("write `{call}(\"{}\")`", self.written(self.span()).trim_matches('`')));
@@ -283,9 +283,7 @@ impl Parser<'_> {
                 "more" | "greater" | "above" => "write `>`",
                 "less" | "fewer" | "below" => "write `<`",
                 "isnt" | "ne" => "write `!=`",
-                "over" | "since" | "this" if *word != *"" => {
-                    "a window stands inside the parentheses: `count(purchase over 30d)`"
-                }
+                "over" | "since" | "this" => "a window stands inside the parentheses: `count(purchase over 30d)`",
                 "where" => "`where` stands inside the parentheses: `count(purchase where total > 50)`",
                 "then" | "without" | "after" => {
                     "events in sequence stand inside the parentheses: `did(A then B within 1h)`"

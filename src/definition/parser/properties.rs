@@ -20,7 +20,7 @@ fn path() -> impl Strategy<Value = String> {
 
 fn duration() -> impl Strategy<Value = String> {
     prop::collection::vec((0..5000_u32, "[smhdw]"), 1..3)
-        .prop_map(|parts| parts.into_iter().map(|(amount, unit)| format!("{amount}{unit}")).collect())
+        .prop_map(|parts| parts.into_iter().map(|(amount, unit)| amount.to_string() + &unit).collect())
 }
 
 fn literal() -> impl Strategy<Value = String> {
