@@ -1,8 +1,12 @@
 //! segue: a real-time customer segmentation engine.
 
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod config;
 pub mod definition;
 pub mod engine;
 pub mod partition;
 pub mod store;
+#[cfg(feature = "server")]
+pub mod telemetry;
 pub mod wire;

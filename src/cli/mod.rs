@@ -1,0 +1,36 @@
+//! What can be typed: one file for each command. Results go to standard output, all else to standard error.
+
+mod exit;
+mod run;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Real-time customer segmentation over Kafka: who is in which segment, the moment it changes.
+#[derive(Debug, Parser)]
+#[command(name = "segue", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Start with `segue demo`: it needs nothing else.\n\n\
+Exit codes: 0 done, 1 definitions or data are wrong, 2 wrong usage, 3 some input was refused, \
+4 an outside system failed.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+}
+
+impl Cli {
+    /// Does what was typed.
+    ///
+    /// # Errors
+    /// When it could not be done.
+    pub fn run(self) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Run(args) => run::run(&args),
+        }
+    }
+}

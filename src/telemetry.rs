@@ -1,0 +1,202 @@
+//! Every happening that is counted, measured or logged, and its name; nothing else in the code names a metric.
+
+mod log;
+mod partition;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+pub use log::start_logging;
+use partition::PartitionGauges;
+pub use partition::PartitionMetrics;
+pub use worker::WorkerMetrics;
+
+/// Metrics could not be set up or written; a mistake in this folder.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct TelemetryError(#[from] prometheus::Error);
+
+/// All metrics of a process. Cheap to clone: the clones count into the same metrics.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    registry: Registry,
+    process: Registry,
+    events: IntCounterVec,
+    changes: IntCounterVec,
+    members: IntGaugeVec,
+    processing: Histogram,
+    commit: Histogram,
+    latency: HistogramVec,
+    transactions_committed: prometheus::IntCounter,
+    transactions_aborted: IntCounterVec,
+    customers_read: IntCounterVec,
+    partitions: PartitionGauges,
+    block_cache: IntGauge,
+    waiting: IntGaugeVec,
+    definitions: IntGaugeVec,
+}
+
+/// Seconds: from half a millisecond, which is a commit on a fast disk, to a minute, which is an outage.
+const LATENCY_BUCKETS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+impl Telemetry {
+    /// All metrics, at zero.
+    ///
+    /// # Errors
+    /// When two metrics have one name.
+    pub fn new() -> Result<Self, TelemetryError> {
+        let registry = Registry::new();
+        let build = gauges(&registry, "segue_build_info", "The program that runs; always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // The names of other programs' process metrics, after our prefix.
+        let process = Registry::new_custom(Some("segue".into()), None)?;
+        process.register(Box::new(ProcessCollector::for_self()))?;
+        Self::of(registry, process)
+    }
+
+    fn of(registry: Registry, process: Registry) -> Result<Self, TelemetryError> {
+        let r = &registry;
+        Ok(Self {
+            events: counters(
+                r,
+                "segue_events_total",
+                "Records read, each counted once: processed, duplicate, erased, or why it was refused.",
+                &["type", "outcome"],
+            )?,
+            changes: counters(r, "segue_changes_total", "Changes committed.", &["segment", "direction"])?,
+            members: gauges(
+                r,
+                "segue_members",
+                "Customers in a segment, in the partitions of this process.",
+                &["segment"],
+            )?,
+            processing: histogram(
+                r,
+                "segue_processing_seconds",
+                "From taking a batch of records to having all that follows from it.",
+            )?,
+            commit: histogram(
+                r,
+                "segue_commit_seconds",
+                "From having all that follows from a batch to its transaction being committed and stored.",
+            )?,
+            latency: histograms(
+                r,
+                "segue_change_latency_seconds",
+                "To a change being committed: from the broker's acceptance of the record that caused it (event), or from \
+                 the instant at which it was due (time).",
+                &["cause"],
+            )?,
+            transactions_committed: counter(r, "segue_transactions_committed_total", "Transactions committed.")?,
+            transactions_aborted: counters(
+                r,
+                "segue_transactions_aborted_total",
+                "Transactions given up and done again.",
+                &["cause"],
+            )?,
+            customers_read: counters(
+                r,
+                "segue_customers_read_total",
+                "Customers looked up, by where they were found: in memory (hit) or in the store (miss).",
+                &["cache"],
+            )?,
+            block_cache: gauge(r, "segue_store_block_cache_bytes", "Memory the stores' shared block cache holds.")?,
+            waiting: gauges(r, "segue_waiting", "1 while the engine waits for an outside system.", &["for"])?,
+            definitions: gauges(r, "segue_definitions_info", "The set of definitions at work; always 1.", &["hash"])?,
+            partitions: PartitionGauges::new(r)?,
+            registry,
+            process,
+        })
+    }
+
+    /// The handle of one worker, which counts without locks and hands over when told to.
+    pub fn worker(&self) -> WorkerMetrics {
+        WorkerMetrics::new(self)
+    }
+
+    /// Says which set of definitions is at work.
+    pub fn definitions_at_work(&self, hash: u64) {
+        self.definitions.reset();
+        self.definitions.with_label_values(&[&format!("{hash:016x}")]).set(1);
+    }
+
+    /// Says whether the engine waits for an outside system, such as `broker` or `registry`.
+    pub fn waiting(&self, outside: &'static str, waits: bool) {
+        self.waiting.with_label_values(&[outside]).set(i64::from(waits));
+    }
+
+    /// Bytes the block cache that all stores share holds.
+    pub fn block_cache_bytes(&self, bytes: u64) {
+        self.block_cache.set(clamped(bytes));
+    }
+
+    /// How many customers are in each segment here; segments never heard of are left out.
+    pub fn members_by_segment(&self) -> Vec<(String, i64)> {
+        let mut members = Vec::new();
+        for family in prometheus::core::Collector::collect(&self.members) {
+            for metric in family.get_metric() {
+                let segment = metric.get_label().first().map(|label| label.value().to_owned());
+                #[expect(clippy::cast_possible_truncation, reason = "an integer gauge, shown as a float")]
+                members.extend(segment.map(|segment| (segment, metric.get_gauge().get_value() as i64)));
+            }
+        }
+        members
+    }
+
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be written.
+    pub fn text(&self) -> Result<String, TelemetryError> {
+        let mut families = self.registry.gather();
+        families.extend(self.process.gather());
+        Ok(TextEncoder::new().encode_to_string(&families)?)
+    }
+}
+
+/// Prometheus counts in `i64`.
+fn clamped(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+type Made<T> = Result<T, prometheus::Error>;
+
+fn registered<T: prometheus::core::Collector + Clone + 'static>(registry: &Registry, metric: T) -> Made<T> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Made<prometheus::IntCounter> {
+    registered(registry, prometheus::IntCounter::new(name, help)?)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Made<IntGauge> {
+    registered(registry, IntGauge::new(name, help)?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Made<IntGaugeVec> {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn float_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Made<GaugeVec> {
+    registered(registry, GaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str) -> Made<Histogram> {
+    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))?)
+}
+
+fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Made<HistogramVec> {
+    let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+    registered(registry, HistogramVec::new(options, labels)?)
+}
