@@ -13,6 +13,7 @@ mod crossing;
 pub mod customer;
 pub mod effects;
 pub mod evaluator;
+pub mod explain;
 mod feed;
 mod filter;
 mod membership;

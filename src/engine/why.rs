@@ -33,7 +33,7 @@ fn collect(evaluator: &mut Evaluator<'_>, id: NodeId, reasons: &mut Vec<Reason>)
 }
 
 /// The value that tells most about a condition: the side of a comparison that is not a literal, its own truth otherwise.
-fn telling_value(evaluator: &mut Evaluator<'_>, id: NodeId) -> Value {
+pub(super) fn telling_value(evaluator: &mut Evaluator<'_>, id: NodeId) -> Value {
     let node = evaluator.node(id);
     let is_literal = |id: NodeId, evaluator: &Evaluator<'_>| matches!(evaluator.node(id).op, Op::Constant(_));
     let told = match &node.op {

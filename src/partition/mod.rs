@@ -196,6 +196,12 @@ impl<S: Store> Partition<S> {
         std::mem::take(&mut self.changes)
     }
 
+    /// Puts changes back that were taken but not handed on.
+    pub fn put_back(&mut self, mut changes: Vec<Change>) {
+        changes.append(&mut self.changes);
+        self.changes = changes;
+    }
+
     /// What happened besides, since last taken.
     pub fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
