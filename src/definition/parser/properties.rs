@@ -44,8 +44,8 @@ fn expression(depth: u32, outside: bool) -> BoxedStrategy<String> {
     let inner = expression(depth - 1, outside);
     let pair = (inner.clone(), inner.clone());
     let within_filter = prop_oneof![
-        leaf,
-        (
+        1 => leaf,
+        12 => (
             pair.clone(),
             prop::sample::select(vec![
                 "=",
@@ -64,20 +64,20 @@ fn expression(depth: u32, outside: bool) -> BoxedStrategy<String> {
             ])
         )
             .prop_map(|((a, b), op)| format!("({a}) {op} ({b})")),
-        prop::collection::vec(inner.clone(), 2..4).prop_map(|sides| format!("({})", sides.join(") and ("))),
-        inner.clone().prop_map(|a| format!("not ({a})")),
-        inner.clone().prop_map(|a| format!("-({a})")),
-        inner.clone().prop_map(|a| format!("({a}) is not known")),
-        (inner.clone(), pair.clone()).prop_map(|(a, (b, c))| format!("({a}) not between ({b}) and ({c})")),
-        (inner.clone(), prop::collection::vec(literal(), 1..4))
+        1 => prop::collection::vec(inner.clone(), 2..4).prop_map(|sides| format!("({})", sides.join(") and ("))),
+        1 => inner.clone().prop_map(|a| format!("not ({a})")),
+        1 => inner.clone().prop_map(|a| format!("-({a})")),
+        1 => inner.clone().prop_map(|a| format!("({a}) is not known")),
+        1 => (inner.clone(), pair.clone()).prop_map(|(a, (b, c))| format!("({a}) not between ({b}) and ({c})")),
+        1 => (inner.clone(), prop::collection::vec(literal(), 1..4))
             .prop_map(|(a, l)| format!("({a}) in ({})", l.join(", "))),
-        prop::collection::vec(inner.clone(), 1..3).prop_map(|all| format!("coalesce(({}))", all.join("), ("))),
+        1 => prop::collection::vec(inner.clone(), 1..3).prop_map(|all| format!("coalesce(({}))", all.join("), ("))),
     ];
     if !outside {
         return within_filter.boxed();
     }
     prop_oneof![
-        5 => within_filter,
+        16 => within_filter,
         1 => (inner.clone(), duration()).prop_map(|(a, d)| format!("({a}) for {d}")),
         1 => Just("now".to_owned()),
         1 => name().prop_map(|name| format!("trait.{name}")),
@@ -168,7 +168,7 @@ fn shape(text: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1024, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_printed_is_read_as_the_same_tree(text in expression(3, true)) {
