@@ -8,8 +8,11 @@ use rust_decimal::Decimal;
 use super::catalog::Function;
 use super::value::Value;
 
-/// Different values remembered for `distinct`, `top` and `list`. `segments.md` section 4.
-pub const DIFFERENT_VALUES_MAX: usize = 256;
+/// Different values that `top` tells apart exactly; past that a new one takes the place of the rarest.
+pub const TOP_VALUES_MAX: usize = 256;
+/// Different values that `distinct` counts exactly; past that it counts a sample of half as many or more, whose standard
+/// error is at most 1.1 %.
+pub const DISTINCT_HASHES_MAX: usize = 16_384;
 /// The most that `list` gives.
 pub const LIST_LENGTH_MAX: usize = 100;
 
@@ -30,8 +33,41 @@ pub enum Accumulator {
     First(i64, Value),
     /// `last`: its instant and value.
     Last(i64, Value),
-    /// `distinct`, `top`, `list`: the different values, the most recently seen last.
+    /// `top`, `list`: the different values, the most recently seen last.
     Values(Vec<Seen>),
+    /// `distinct`: the different values.
+    Hashes(Hashes),
+}
+
+/// Different values by their hashes, in order; past a limit only those whose hash begins with `n_zeros` zero bits.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hashes {
+    /// Of how many leading bits a hash must have zeros to be here.
+    pub n_zeros: u32,
+    /// The hash of a value, and when it was seen last.
+    pub seen: Vec<(u64, i64)>,
+}
+
+impl Hashes {
+    fn see(&mut self, hash: u64, at: i64) {
+        if hash.leading_zeros() < self.n_zeros {
+            return;
+        }
+        match self.seen.binary_search_by_key(&hash, |(hash, _)| *hash) {
+            Ok(place) => self.seen[place].1 = self.seen[place].1.max(at),
+            Err(place) => self.seen.insert(place, (hash, at)),
+        }
+        while self.seen.len() > DISTINCT_HASHES_MAX {
+            self.n_zeros += 1;
+            self.seen.retain(|(hash, _)| hash.leading_zeros() >= self.n_zeros);
+        }
+    }
+
+    /// How many different values a sample of that size stands for.
+    #[must_use]
+    pub fn count_of(&self, n_seen: usize) -> Value {
+        Value::Number(Decimal::from((n_seen as u128) << self.n_zeros.min(63)))
+    }
 }
 
 /// A value and how it was seen.
@@ -57,14 +93,13 @@ impl Accumulator {
             Function::Greatest => Self::Greatest(value.clone()),
             Function::First => Self::First(at, value.clone()),
             Function::Last => Self::Last(at, value.clone()),
-            Function::Distinct | Function::Top | Function::List => {
-                Self::Values(vec![Seen { value: value.clone(), count: 1, at }])
-            }
+            Function::Top | Function::List => Self::Values(vec![Seen { value: value.clone(), count: 1, at }]),
+            Function::Distinct => Self::Hashes(Hashes { n_zeros: 0, seen: vec![(value.stable_hash(), at)] }),
         }
     }
 
     /// Adds one event that arrived after all that is in here, though it may have occurred before.
-    pub fn add(&mut self, at: i64, value: &Value) {
+    pub fn add(&mut self, function: Function, at: i64, value: &Value) {
         match self {
             Self::Count(count) => *count += 1,
             Self::Sum(total) => *total = total.and_then(|total| total.checked_add(number(value))),
@@ -77,12 +112,13 @@ impl Accumulator {
             Self::First(earliest, first) if at < *earliest => (*earliest, *first) = (at, value.clone()),
             Self::Last(latest, last) if at >= *latest => (*latest, *last) = (at, value.clone()),
             Self::Least(_) | Self::Greatest(_) | Self::First(..) | Self::Last(..) => {}
-            Self::Values(values) => see(values, Seen { value: value.clone(), count: 1, at }),
+            Self::Values(values) => see(values, function, Seen { value: value.clone(), count: 1, at }),
+            Self::Hashes(hashes) => hashes.see(value.stable_hash(), at),
         }
     }
 
     /// Adds the summary of events that all occurred later.
-    pub fn append(&mut self, later: &Self) {
+    pub fn append(&mut self, function: Function, later: &Self) {
         match (self, later) {
             (Self::Count(count), Self::Count(more)) => *count += more,
             (Self::Sum(total), Self::Sum(more)) => *total = add(*total, *more),
@@ -91,10 +127,10 @@ impl Accumulator {
                 *total = add(*total, *more);
             }
             (this @ (Self::Least(_) | Self::Greatest(_)), Self::Least(value) | Self::Greatest(value)) => {
-                this.add(0, value);
+                this.add(function, 0, value);
             }
             (Self::Last(latest, last), Self::Last(at, value)) => (*latest, *last) = (*at, value.clone()),
-            (Self::Values(values), Self::Values(more)) => append_values(values, more),
+            (Self::Values(values), Self::Values(more)) => append_values(values, function, more),
             _ => {}
         }
     }
@@ -110,11 +146,39 @@ impl Accumulator {
                 mean.map_or(Value::Unknown, Value::Number)
             }
             Self::Least(value) | Self::Greatest(value) | Self::First(_, value) | Self::Last(_, value) => value.clone(),
-            Self::Values(values) => match function {
-                Function::Distinct => Value::Number(Decimal::from(values.len())),
-                Function::Top => most_frequent(values),
-                _ => latest_first(values),
-            },
+            Self::Values(values) if function == Function::Top => most_frequent(values),
+            Self::Values(values) => latest_first(values.iter().rev()),
+            Self::Hashes(hashes) => hashes.count_of(hashes.seen.len()),
+        }
+    }
+
+    /// The value over those that were seen last at `earliest` or later: for `distinct` and `list`, which need no more
+    /// of a window than that.
+    #[must_use]
+    pub fn value_since(&self, function: Function, earliest: i64) -> Value {
+        match self {
+            Self::Hashes(hashes) => hashes.count_of(hashes.seen.iter().filter(|(_, at)| *at >= earliest).count()),
+            Self::Values(values) => latest_first(values.iter().rev().take_while(|seen| seen.at >= earliest)),
+            _ => self.value(function),
+        }
+    }
+
+    /// When values were seen last, for `distinct` and `list`.
+    pub fn last_seen(&self) -> impl Iterator<Item = i64> {
+        let (values, hashes): (&[Seen], &[(u64, i64)]) = match self {
+            Self::Values(values) => (values, &[]),
+            Self::Hashes(hashes) => (&[], &hashes.seen),
+            _ => (&[], &[]),
+        };
+        values.iter().map(|seen| seen.at).chain(hashes.iter().map(|(_, at)| *at))
+    }
+
+    /// Forgets values that were seen last before `earliest`, for `distinct` and `list`.
+    pub fn forget_before(&mut self, earliest: i64) {
+        match self {
+            Self::Values(values) => values.retain(|seen| seen.at >= earliest),
+            Self::Hashes(hashes) => hashes.seen.retain(|(_, at)| *at >= earliest),
+            _ => {}
         }
     }
 }
@@ -138,25 +202,38 @@ fn add(a: Option<Decimal>, b: Option<Decimal>) -> Option<Decimal> {
     a?.checked_add(b?)
 }
 
-/// Puts a value where its instant belongs, after those of the same instant; past the limit the value seen longest ago
-/// makes room.
-fn see(values: &mut Vec<Seen>, mut seen: Seen) {
-    if let Some(position) = values.iter().position(|other| other.value == seen.value) {
-        if values[position].at > seen.at {
-            values[position].count += seen.count;
+/// Puts a value where its instant belongs, after those of the same instant.
+fn see(values: &mut Vec<Seen>, function: Function, mut seen: Seen) {
+    if let Some(place) = values.iter().position(|other| other.value == seen.value) {
+        if values[place].at > seen.at {
+            values[place].count += seen.count;
             return;
         }
-        seen.count += values.remove(position).count;
-    } else if values.len() == DIFFERENT_VALUES_MAX {
+        seen.count += values.remove(place).count;
+    } else {
+        make_room(values, function, &mut seen);
+    }
+    let place = values.partition_point(|other| other.at <= seen.at);
+    values.insert(place, seen);
+    if function == Function::List && values.len() > LIST_LENGTH_MAX {
         values.remove(0);
     }
-    let position = values.partition_point(|other| other.at <= seen.at);
-    values.insert(position, seen);
 }
 
-fn append_values(values: &mut Vec<Seen>, later: &[Seen]) {
-    if later.len() < 8 {
-        return later.iter().for_each(|seen| see(values, seen.clone()));
+/// Past the limit, `top` lets a new value take over the place and the count of the rarest one (space saving, Metwally et
+/// al. 2005): what is frequent is never lost.
+fn make_room(values: &mut Vec<Seen>, function: Function, seen: &mut Seen) {
+    if function == Function::Top && values.len() >= TOP_VALUES_MAX {
+        let rarest = values.iter().enumerate().min_by_key(|(_, other)| other.count).map(|(place, _)| place);
+        if let Some(rarest) = rarest {
+            seen.count += values.remove(rarest).count;
+        }
+    }
+}
+
+fn append_values(values: &mut Vec<Seen>, function: Function, later: &[Seen]) {
+    if later.len() < 8 || values.len() + later.len() > TOP_VALUES_MAX {
+        return later.iter().for_each(|seen| see(values, function, seen.clone()));
     }
     let again: HashMap<&Value, usize> = later.iter().enumerate().map(|(place, seen)| (&seen.value, place)).collect();
     let mut appended = later.to_vec();
@@ -168,7 +245,6 @@ fn append_values(values: &mut Vec<Seen>, later: &[Seen]) {
         None => true,
     });
     values.append(&mut appended);
-    values.drain(..values.len().saturating_sub(DIFFERENT_VALUES_MAX));
 }
 
 fn most_frequent(values: &[Seen]) -> Value {
@@ -176,6 +252,6 @@ fn most_frequent(values: &[Seen]) -> Value {
     values.iter().max_by_key(|seen| seen.count).map_or(Value::Unknown, |seen| seen.value.clone())
 }
 
-fn latest_first(values: &[Seen]) -> Value {
-    Value::List(values.iter().rev().take(LIST_LENGTH_MAX).map(|seen| seen.value.clone()).collect())
+fn latest_first<'a>(values: impl Iterator<Item = &'a Seen>) -> Value {
+    Value::List(values.take(LIST_LENGTH_MAX).map(|seen| seen.value.clone()).collect())
 }

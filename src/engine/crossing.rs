@@ -175,7 +175,8 @@ fn holds_at(evaluator: &mut Evaluator<'_>, id: NodeId, at: i64) -> bool {
 
 /// An operand's value at another instant before its `until`.
 fn value_at(evaluator: &mut Evaluator<'_>, id: NodeId, at: i64) -> Value {
-    if !evaluator.answer(id).moves && !matches!(evaluator.node(id).op, Op::Age(_)) {
+    // An age that is just being computed has no answer yet.
+    if !matches!(evaluator.node(id).op, Op::Age(_)) && !evaluator.answer(id).moves {
         return evaluator.value(id).clone();
     }
     let zone = &evaluator.catalog.time_zone.0;
@@ -234,7 +235,7 @@ impl Stretch {
 fn stretch(evaluator: &mut Evaluator<'_>, id: NodeId, from: i64, to: i64) -> Stretch {
     let zone = &evaluator.catalog.time_zone.0;
     let op = evaluator.node(id).op.clone();
-    if !evaluator.answer(id).moves && !matches!(op, Op::Age(_)) {
+    if !matches!(op, Op::Age(_)) && !evaluator.answer(id).moves {
         return Stretch::Fixed(evaluator.value(id).clone());
     }
     match op {

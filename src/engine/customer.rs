@@ -76,6 +76,12 @@ pub fn find<T>(entries: &[(u64, T)], key: u64) -> Option<&T> {
     entries.binary_search_by_key(&key, |(key, _)| *key).ok().map(|position| &entries[position].1)
 }
 
+/// The entry of a key in a sorted list, to be changed.
+pub fn find_mut<T>(entries: &mut [(u64, T)], key: u64) -> Option<&mut T> {
+    let place = entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+    Some(&mut entries[place].1)
+}
+
 /// The entry of a key in a sorted list, made where it is missing.
 pub fn entry<T>(entries: &mut Vec<(u64, T)>, key: u64, missing: impl FnOnce() -> T) -> &mut T {
     let position = match entries.binary_search_by_key(&key, |(key, _)| *key) {

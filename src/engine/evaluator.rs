@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use super::accumulator::value_of_nothing;
 use super::catalog::{Aggregate, AggregateId, Catalog, CompareOp, Function, HoldId, Node, NodeId, Op, Window};
 use super::customer::{self, Customer, find};
-use super::series::Reading;
+use super::series::{Reading, View};
 use super::value::Value;
 use super::{arithmetic, bucket, calendar, crossing};
 
@@ -155,7 +155,7 @@ impl<'a> Evaluator<'a> {
             },
             _ => None,
         };
-        series.read(self.catalog, aggregate, self.now, anchor)
+        series.read(&View::new(self.catalog, aggregate, self.now, anchor))
     }
 
     /// `P for D`: keeps up since when P holds.
@@ -273,7 +273,8 @@ impl<'a> Evaluator<'a> {
             return Answer::truth(arithmetic::compare(op, &value_of_nothing(aggregate.function), threshold), i64::MAX);
         };
         let holds = |value: &Value| arithmetic::compare(op, value, threshold);
-        let (holds_now, until) = series.holds_until(aggregate, self.now, holds);
+        let view = View::new(self.catalog, aggregate, self.now, None);
+        let (holds_now, until) = series.holds_until(&view, holds);
         Answer::truth(holds_now, until)
     }
 
@@ -304,10 +305,10 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Only numbers, instants and durations are worth it, and only windows that events leave one by one.
+/// Only where it is worth it: windows that events leave one by one, of functions that are quickly put together again.
 fn looks_past_departures(aggregate: &Aggregate) -> bool {
-    let keeps_values = matches!(aggregate.function, Function::Distinct | Function::Top | Function::List);
-    matches!(aggregate.window, Window::Over { .. }) && !keeps_values
+    let is_slow = matches!(aggregate.function, Function::Top | Function::List);
+    matches!(aggregate.window, Window::Over { .. }) && !is_slow
 }
 
 /// Whether a condition holds, given its operands' values.

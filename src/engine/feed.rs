@@ -1,10 +1,10 @@
 //! From an event to the aggregates and patterns it counts in.
 
 use super::catalog::{AggregateId, Catalog, EventType, Feed, Function, PatternId, Side, Slot, Target, Window};
-use super::customer::{Customer, entry, find};
+use super::customer::{Customer, entry, find, find_mut};
 use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
 use super::record::EventFields;
-use super::series::Series;
+use super::series::{Series, View};
 use super::value::Value;
 
 /// Takes an event, or what time decided, into a customer's aggregates and patterns.
@@ -66,25 +66,30 @@ impl Intake<'_> {
 
     fn add(&mut self, id: AggregateId, at: i64, value: &Value) {
         let aggregate = &self.catalog.aggregates[id.index()];
-        let series = entry(&mut self.customer.aggregates, aggregate.key, || Series::new(aggregate));
-        series.add(self.catalog, aggregate, at, value, self.bounds.now);
+        let view = View::new(self.catalog, aggregate, self.bounds.now, None);
+        match self.customer.aggregates.binary_search_by_key(&aggregate.key, |(key, _)| *key) {
+            Ok(place) => self.customer.aggregates[place].1.add(&view, at, value),
+            Err(place) => match Series::first(&view, at, value) {
+                Some(series) => self.customer.aggregates.insert(place, (aggregate.key, series)),
+                None => return,
+            },
+        }
         self.touched.push(id);
         if let Window::SinceAnchor { anchor } = aggregate.window {
-            self.forget_before_anchor(id, anchor);
+            self.forget_before_anchor(aggregate.key, anchor);
         }
     }
 
     /// The last event of a kind only moves on, so what lies before it never counts again.
-    fn forget_before_anchor(&mut self, id: AggregateId, anchor: AggregateId) {
+    fn forget_before_anchor(&mut self, key: u64, anchor: AggregateId) {
         let anchor = &self.catalog.aggregates[anchor.index()];
         if anchor.function != Function::Last {
             return;
         }
-        let start = find(&self.customer.aggregates, anchor.key)
-            .map(|series| series.read(self.catalog, anchor, self.bounds.now, None).value);
-        if let Some(Value::Instant(start)) = start {
-            let key = self.catalog.aggregates[id.index()].key;
-            entry(&mut self.customer.aggregates, key, || Series::Entries(Vec::new())).forget_before(start);
+        let view = View::new(self.catalog, anchor, self.bounds.now, None);
+        let start = find(&self.customer.aggregates, anchor.key).map(|series| series.read(&view).value);
+        if let (Some(Value::Instant(start)), Some(series)) = (start, find_mut(&mut self.customer.aggregates, key)) {
+            series.forget_before(start);
         }
     }
 

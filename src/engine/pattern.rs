@@ -36,22 +36,9 @@ pub type Keys = SmallVec<[Key; 1]>;
 pub fn key_of(value: &Value) -> Key {
     match value {
         Value::Unknown => Key::new(),
-        Value::List(items) => items.iter().map(hash).collect(),
-        scalar => SmallVec::from_elem(hash(scalar), 1),
+        Value::List(items) => items.iter().map(Value::stable_hash).collect(),
+        scalar => SmallVec::from_elem(scalar.stable_hash(), 1),
     }
-}
-
-/// A hash that is stored: it must never change.
-fn hash(value: &Value) -> u64 {
-    let text = match value {
-        Value::Text(text) => return xxhash_rust::xxh3::xxh3_64(text.as_bytes()),
-        Value::Bool(value) => format!("b{value}"),
-        Value::Number(number) => format!("n{}", number.normalize()),
-        Value::Instant(instant) => format!("i{instant}"),
-        Value::Duration(duration) => format!("d{}", duration.normalize()),
-        Value::Unknown | Value::List(_) => String::new(),
-    };
-    xxhash_rust::xxh3::xxh3_64(text.as_bytes())
 }
 
 /// One occurrence of a step, or a match.

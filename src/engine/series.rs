@@ -14,11 +14,12 @@ pub const BUCKETS_MAX: usize = 64;
 /// The state of an aggregate. Absent means that nothing was ever added.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Series {
-    /// Windows that events never leave one by one: everything, since an instant, this calendar period.
+    /// One summary: for windows that events never leave one by one, and for `distinct` and `list`, which need to know of
+    /// each value only when it was seen last.
     Whole {
-        /// Start of the calendar period it is of; `i64::MIN` where there is none.
+        /// Start of the calendar period it is of; `i64::MIN` for other windows.
         start: i64,
-        /// All of it.
+        /// The summary.
         accumulator: Accumulator,
     },
     /// Sliding windows and those since another event, oldest first.
@@ -43,47 +44,104 @@ pub struct Reading {
     pub until: i64,
 }
 
-impl Series {
-    /// The state after the first event.
+/// An aggregate seen from an instant: which part of history its window holds.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The aggregate.
+    pub aggregate: &'a Aggregate,
+    /// From where.
+    pub now: i64,
+    /// The earliest instant inside the window.
+    pub earliest: i64,
+    /// The end of a calendar window's period; `i64::MAX` for other windows.
+    pub period_end: i64,
+}
+
+impl<'a> View<'a> {
+    /// The view of an aggregate from `now`; `anchor` is where a window since another event starts.
     #[must_use]
-    pub fn new(aggregate: &Aggregate) -> Self {
-        match aggregate.window {
-            Window::Over { .. } | Window::SinceAnchor { .. } => Self::Entries(Vec::new()),
-            Window::Ever | Window::Since { .. } | Window::This(_) => {
-                Self::Whole { start: i64::MAX, accumulator: Accumulator::Count(0) }
+    pub fn new(catalog: &Catalog, aggregate: &'a Aggregate, now: i64, anchor: Option<i64>) -> Self {
+        let (earliest, period_end) = match aggregate.window {
+            Window::Ever => (i64::MIN, i64::MAX),
+            Window::Over { duration_ms } => (now.saturating_sub(duration_ms).saturating_add(1), i64::MAX),
+            Window::Since { instant } => (instant, i64::MAX),
+            Window::SinceAnchor { .. } => (anchor.unwrap_or(i64::MIN), i64::MAX),
+            Window::This(unit) => {
+                let period = calendar::period(unit, now, &catalog.time_zone.0);
+                (period.start, period.end)
             }
-        }
+        };
+        Self { aggregate, now, earliest, period_end }
     }
 
-    /// Adds an event (or match, or element) at `at` as seen from `now`, if the window still holds it.
-    pub fn add(&mut self, catalog: &Catalog, aggregate: &Aggregate, at: i64, value: &Value, now: i64) {
-        match (self, aggregate.window) {
-            (Self::Whole { start, accumulator }, window) => {
-                let window_start = match window {
-                    Window::This(unit) => calendar::period(unit, now, &catalog.time_zone.0).start,
-                    Window::Since { instant } => instant,
-                    _ => i64::MIN,
-                };
-                if at < window_start {
-                    return;
+    fn function(&self) -> Function {
+        self.aggregate.function
+    }
+
+    /// What a summary must be of to be this window's.
+    fn start(&self) -> i64 {
+        if matches!(self.aggregate.window, Window::This(_)) { self.earliest } else { i64::MIN }
+    }
+
+    /// Whether events leave the window one by one, and each must be told apart.
+    fn keeps_entries(&self) -> bool {
+        let slides = matches!(self.aggregate.window, Window::Over { .. } | Window::SinceAnchor { .. });
+        slides && !keeps_last_seen(self.function())
+    }
+
+    /// When what happened at `at` leaves the window.
+    fn leaves_at(&self, at: i64) -> i64 {
+        match self.aggregate.window {
+            Window::Over { duration_ms } => at.saturating_add(duration_ms),
+            Window::This(_) => self.period_end,
+            _ => i64::MAX,
+        }
+    }
+}
+
+/// `distinct` and `list` need to know of each value only when it was seen last.
+fn keeps_last_seen(function: Function) -> bool {
+    matches!(function, Function::Distinct | Function::List)
+}
+
+impl Series {
+    /// The state after a first event at `at`; `None` if the window does not hold it.
+    #[must_use]
+    pub fn first(view: &View<'_>, at: i64, value: &Value) -> Option<Self> {
+        if at < view.earliest {
+            return None;
+        }
+        let accumulator = Accumulator::of(view.function(), at, value);
+        Some(if view.keeps_entries() {
+            Self::Entries(vec![Entry { youngest: at, accumulator }])
+        } else {
+            Self::Whole { start: view.start(), accumulator }
+        })
+    }
+
+    /// Adds an event (or match, or element) at `at`, if the window still holds it.
+    pub fn add(&mut self, view: &View<'_>, at: i64, value: &Value) {
+        if at < view.earliest {
+            return;
+        }
+        match self {
+            Self::Whole { start, accumulator } if *start == view.start() => {
+                if keeps_last_seen(view.function()) && view.start() == i64::MIN {
+                    accumulator.forget_before(view.earliest);
                 }
-                if *start == window_start {
-                    accumulator.add(at, value);
-                } else {
-                    *start = window_start;
-                    *accumulator = Accumulator::of(aggregate.function, at, value);
-                }
+                accumulator.add(view.function(), at, value);
             }
-            (Self::Entries(entries), window) => {
-                if let Window::Over { duration_ms } = window {
-                    entries.drain(..entries.partition_point(|entry| has_left(entry.youngest, duration_ms, now)));
-                    if has_left(at, duration_ms, now) {
-                        return;
-                    }
+            Self::Whole { start, accumulator } => {
+                *start = view.start();
+                *accumulator = Accumulator::of(view.function(), at, value);
+            }
+            Self::Entries(entries) => {
+                if matches!(view.aggregate.window, Window::Over { .. }) {
+                    entries.drain(..entries.partition_point(|entry| entry.youngest < view.earliest));
                 }
-                insert(entries, aggregate.function, at, value);
+                insert(entries, view.function(), at, value);
                 if entries.len() > INSTANTS_MAX {
-                    merge(entries);
+                    merge(entries, view.function());
                 }
             }
         }
@@ -91,81 +149,85 @@ impl Series {
 
     /// Forgets what no window can hold any more, now that the anchor of a `since last(…)` window is at `anchor`.
     pub fn forget_before(&mut self, anchor: i64) {
-        if let Self::Entries(entries) = self {
-            entries.drain(..entries.partition_point(|entry| entry.youngest < anchor));
-        }
-    }
-
-    /// The aggregate's value at `now`. `anchor` is the start of a window since another event, where that is known.
-    #[must_use]
-    pub fn read(&self, catalog: &Catalog, aggregate: &Aggregate, now: i64, anchor: Option<i64>) -> Reading {
         match self {
-            Self::Whole { start, accumulator } => {
-                let (window_start, end) = match aggregate.window {
-                    Window::This(unit) => {
-                        let period = calendar::period(unit, now, &catalog.time_zone.0);
-                        (period.start, period.end)
-                    }
-                    _ => (*start, i64::MAX),
-                };
-                if *start == window_start && *start != i64::MAX {
-                    Reading { value: accumulator.value(aggregate.function), until: end }
-                } else {
-                    Reading { value: value_of_nothing(aggregate.function), until: i64::MAX }
-                }
+            Self::Entries(entries) => {
+                entries.drain(..entries.partition_point(|entry| entry.youngest < anchor));
             }
+            Self::Whole { accumulator, .. } => accumulator.forget_before(anchor),
+        }
+    }
+
+    /// The aggregate's value as the view has it.
+    #[must_use]
+    pub fn read(&self, view: &View<'_>) -> Reading {
+        let function = view.function();
+        match self {
+            Self::Whole { start, .. } if *start != view.start() => {
+                Reading { value: value_of_nothing(function), until: i64::MAX }
+            }
+            Self::Whole { accumulator, .. } if keeps_last_seen(function) => {
+                let oldest = accumulator.last_seen().filter(|at| *at >= view.earliest).min();
+                let until = oldest.map_or(i64::MAX, |oldest| view.leaves_at(oldest));
+                Reading { value: accumulator.value_since(function, view.earliest), until }
+            }
+            Self::Whole { accumulator, .. } => Reading { value: accumulator.value(function), until: view.period_end },
             Self::Entries(_) => {
-                let live = self.live(aggregate, now, anchor);
-                let until = live.first().map_or(i64::MAX, |oldest| leaves_at(aggregate, oldest));
-                Reading { value: total(live, aggregate.function), until }
+                let live = self.live(view);
+                let until = live.first().map_or(i64::MAX, |oldest| view.leaves_at(oldest.youngest));
+                Reading { value: total(live, function), until }
             }
         }
     }
 
-    /// Whether `holds` of a sliding aggregate's value at `now`, and until when if nothing else happens. Looks past the
-    /// departures that do not matter: three of ten clicks leaving do not end `>= 5`.
+    /// Whether `holds` of the aggregate's value, and until when if nothing else happens. Looks past the departures that do
+    /// not matter: three of ten clicks leaving do not end `>= 5`.
     #[must_use]
-    pub fn holds_until(&self, aggregate: &Aggregate, now: i64, holds: impl Fn(&Value) -> bool) -> (bool, i64) {
-        let live = self.live(aggregate, now, None);
+    pub fn holds_until(&self, view: &View<'_>, holds: impl Fn(&Value) -> bool) -> (bool, i64) {
+        let function = view.function();
+        match self {
+            Self::Whole { accumulator: Accumulator::Hashes(hashes), start } if *start == view.start() => {
+                let mut seen: Vec<i64> =
+                    hashes.seen.iter().map(|(_, at)| *at).filter(|at| *at >= view.earliest).collect();
+                seen.sort_unstable();
+                let holds_of = |n_left: usize| holds(&hashes.count_of(n_left));
+                let holds_now = holds_of(seen.len());
+                let turning = (1..=seen.len()).find(|n_gone| holds_of(seen.len() - n_gone) != holds_now);
+                (holds_now, turning.map_or(i64::MAX, |n_gone| view.leaves_at(seen[n_gone - 1])))
+            }
+            Self::Entries(_) => self.entries_hold_until(view, holds),
+            Self::Whole { .. } => {
+                let Reading { value, until } = self.read(view);
+                let holds_now = holds(&value);
+                let matters = until < i64::MAX && holds(&value_of_nothing(function)) != holds_now;
+                (holds_now, if matters { until } else { i64::MAX })
+            }
+        }
+    }
+
+    fn entries_hold_until(&self, view: &View<'_>, holds: impl Fn(&Value) -> bool) -> (bool, i64) {
+        let function = view.function();
+        let live = self.live(view);
         let mut changes_at = i64::MAX;
-        let holds_now = holds(&total(live, aggregate.function));
+        let holds_now = holds(&total(live, function));
         let mut rest: Option<Accumulator> = None;
         for entry in live.iter().rev() {
-            let value = rest
-                .as_ref()
-                .map_or_else(|| value_of_nothing(aggregate.function), |rest| rest.value(aggregate.function));
+            let value = rest.as_ref().map_or_else(|| value_of_nothing(function), |rest| rest.value(function));
             if holds(&value) != holds_now {
-                changes_at = leaves_at(aggregate, entry);
+                changes_at = view.leaves_at(entry.youngest);
             }
             let mut older = entry.accumulator.clone();
             if let Some(rest) = &rest {
-                older.append(rest);
+                older.append(function, rest);
             }
             rest = Some(older);
         }
         (holds_now, changes_at)
     }
 
-    /// The entries the window holds at `now`, oldest first.
-    fn live(&self, aggregate: &Aggregate, now: i64, anchor: Option<i64>) -> &[Entry] {
+    /// The entries the window holds, oldest first.
+    fn live(&self, view: &View<'_>) -> &[Entry] {
         let Self::Entries(entries) = self else { return &[] };
-        let gone = match aggregate.window {
-            Window::Over { duration_ms } => entries.partition_point(|entry| has_left(entry.youngest, duration_ms, now)),
-            _ => anchor.map_or(entries.len(), |anchor| entries.partition_point(|entry| entry.youngest < anchor)),
-        };
-        &entries[gone..]
-    }
-}
-
-/// Whether what happened at `at` is out of a window of that length at `now`.
-fn has_left(at: i64, duration_ms: i64, now: i64) -> bool {
-    at.saturating_add(duration_ms) <= now
-}
-
-fn leaves_at(aggregate: &Aggregate, entry: &Entry) -> i64 {
-    match aggregate.window {
-        Window::Over { duration_ms } => entry.youngest.saturating_add(duration_ms),
-        _ => i64::MAX,
+        &entries[entries.partition_point(|entry| entry.youngest < view.earliest)..]
     }
 }
 
@@ -176,7 +238,7 @@ fn total(entries: &[Entry], function: Function) -> Value {
         [first, rest @ ..] => {
             let mut total = first.accumulator.clone();
             for entry in rest {
-                total.append(&entry.accumulator);
+                total.append(function, &entry.accumulator);
             }
             total.value(function)
         }
@@ -186,13 +248,13 @@ fn total(entries: &[Entry], function: Function) -> Value {
 fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) {
     let position = entries.partition_point(|entry| entry.youngest < at);
     match entries.get_mut(position) {
-        Some(entry) if entry.youngest == at => entry.accumulator.add(at, value),
+        Some(entry) if entry.youngest == at => entry.accumulator.add(function, at, value),
         _ => entries.insert(position, Entry { youngest: at, accumulator: Accumulator::of(function, at, value) }),
     }
 }
 
 /// Merges instants into equal buckets of the smallest power-of-two number of milliseconds that leaves few enough.
-fn merge(entries: &mut Vec<Entry>) {
+fn merge(entries: &mut Vec<Entry>, function: Function) {
     let buckets = |shift: u32| {
         let mut count = 1;
         for pair in entries.windows(2) {
@@ -206,7 +268,7 @@ fn merge(entries: &mut Vec<Entry>) {
         match merged.last_mut() {
             Some(bucket) if bucket.youngest >> shift == entry.youngest >> shift => {
                 bucket.youngest = entry.youngest;
-                bucket.accumulator.append(&entry.accumulator);
+                bucket.accumulator.append(function, &entry.accumulator);
             }
             _ => merged.push(entry),
         }

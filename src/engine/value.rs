@@ -84,6 +84,20 @@ impl Value {
         matches!(self, Self::Bool(true))
     }
 
+    /// A hash by which values are remembered: it is stored, so it must never change.
+    #[must_use]
+    pub fn stable_hash(&self) -> u64 {
+        let text = match self {
+            Self::Text(text) => return xxhash_rust::xxh3::xxh3_64(text.as_bytes()),
+            Self::Bool(truth) => format!("b{truth}"),
+            Self::Number(number) => format!("n{}", number.normalize()),
+            Self::Instant(instant) => format!("i{instant}"),
+            Self::Duration(duration_ms) => format!("d{}", duration_ms.normalize()),
+            Self::Unknown | Self::List(_) => String::new(),
+        };
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
     /// The order of two values of one ordered type; `None` when either is unknown or they cannot be ordered.
     #[must_use]
     pub fn order(&self, other: &Self) -> Option<Ordering> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use bytes::Unreadable;
 use bytes::{Reader, Writer};
 
-use crate::engine::accumulator::{Accumulator, Seen};
+use crate::engine::accumulator::{Accumulator, Hashes, Seen};
 use crate::engine::customer::{Customer, Dated, Standing};
 use crate::engine::pattern::{Keys, Occurrence, PatternState, Rank};
 use crate::engine::series::{Entry, Series};
@@ -202,6 +202,15 @@ fn accumulator(w: &mut Writer, accumulator: &Accumulator) {
                 w.instant(seen.at);
             }
         }
+        Accumulator::Hashes(hashes) => {
+            w.byte(8);
+            w.unsigned(hashes.n_zeros.into());
+            w.length(hashes.seen.len());
+            for (hash, at) in &hashes.seen {
+                w.hash(*hash);
+                w.instant(*at);
+            }
+        }
     }
 }
 
@@ -219,6 +228,10 @@ fn read_accumulator(r: &mut Reader<'_>) -> Result<Accumulator, Unreadable> {
                 .map(|_| Ok(Seen { value: read_value(r)?, count: r.unsigned()?, at: r.instant()? }))
                 .collect::<Result<_, _>>()?,
         ),
+        8 => Accumulator::Hashes(Hashes {
+            n_zeros: u32::try_from(r.unsigned()?).map_err(|_| Unreadable)?,
+            seen: (0..r.length()?).map(|_| Ok((r.hash()?, r.instant()?))).collect::<Result<_, _>>()?,
+        }),
         _ => return Err(Unreadable),
     })
 }
