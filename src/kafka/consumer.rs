@@ -1,0 +1,378 @@
+//! A worker's consumer of the input topics: polled by one thread, which also handles what the group decides.
+//!
+//! A rebalance is not acted upon inside librdkafka's callback: it becomes an [`Event`] that the worker handles between two
+//! polls, on its own thread, and acknowledges by [`Consumer::assign`] or [`Consumer::unassign`]. Fetching starts where the
+//! worker says, never where the group's offsets or a reset policy would.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::{Clients, KafkaError};
+
+/// How long a question to a broker may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Who a consumer is.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// The consumer group.
+    pub group: String,
+    /// This member's name in it, the same after a restart.
+    pub instance: String,
+    /// The input topics. The position of a topic here is its lane.
+    pub topics: Vec<String>,
+}
+
+/// What the group decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// These partition numbers are ours from now on; acknowledge with [`Consumer::assign`], even of nothing yet.
+    Assigned(BTreeSet<i32>),
+    /// Nothing is ours any more; acknowledge with [`Consumer::unassign`] once all is put down. `lost` when the group has
+    /// already gone on without us, so that nothing can be committed.
+    Revoked {
+        /// Too late to commit.
+        lost: bool,
+    },
+}
+
+/// An offset of a topic (by lane) and partition.
+pub type Offsets = BTreeMap<(usize, i32), i64>;
+
+/// The consumer of one worker.
+pub struct Consumer {
+    inner: BaseConsumer<Context>,
+    topics: Vec<String>,
+}
+
+/// A fetched record, in librdkafka's memory.
+pub struct Message<'c> {
+    inner: BorrowedMessage<'c>,
+    lane: usize,
+}
+
+#[derive(Default)]
+struct Context {
+    events: Mutex<VecDeque<RawEvent>>,
+    /// Nobody handles events any more.
+    closing: AtomicBool,
+}
+
+/// A rebalance as librdkafka tells it.
+enum RawEvent {
+    Assign(Vec<(String, i32)>),
+    Revoke { lost: bool },
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: RdKafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka consumer");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        if self.closing.load(Ordering::Relaxed) {
+            // Closing waits until what is taken away is put down.
+            if let Err(error) = consumer.unassign() {
+                tracing::warn!(%error, "leaving the group");
+            }
+            return;
+        }
+        let event = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let partitions = partitions.elements();
+            RawEvent::Assign(
+                partitions.iter().map(|element| (element.topic().to_owned(), element.partition())).collect(),
+            )
+        } else {
+            RawEvent::Revoke { lost: consumer.assignment_lost() }
+        };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+
+    fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
+        rdkafka::util::Timeout::After(Duration::from_millis(100))
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.inner.context().closing.store(true, Ordering::Relaxed);
+        if let Err(error) = self.inner.unassign() {
+            tracing::warn!(%error, "leaving the group");
+        }
+    }
+}
+
+impl Consumer {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the settings.
+    pub fn join(clients: &Clients, membership: &Membership) -> Result<Self, KafkaError> {
+        let config = clients.config(
+            &[
+                ("session.timeout.ms", "10000"),
+                ("heartbeat.interval.ms", "1000"),
+                ("max.poll.interval.ms", "300000"),
+                ("fetch.wait.max.ms", "100"),
+                ("fetch.queue.backoff.ms", "5"),
+                ("queued.min.messages", "200000"),
+                ("queued.max.messages.kbytes", "65536"),
+                ("reconnect.backoff.max.ms", "2000"),
+                // New partitions are noticed, and refused, within this time.
+                ("topic.metadata.refresh.interval.ms", "30000"),
+            ],
+            &[
+                ("group.id", &membership.group),
+                ("group.instance.id", &membership.instance),
+                ("group.protocol", "classic"),
+                ("partition.assignment.strategy", "range"),
+                ("isolation.level", "read_committed"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+            ],
+        );
+        let what = || "consumer".to_owned();
+        let inner: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|error| KafkaError::of(what(), &error))?;
+        let topics: Vec<_> = membership.topics.iter().map(String::as_str).collect();
+        inner.subscribe(&topics).map_err(|error| KafkaError::of(what(), &error))?;
+        Ok(Self { inner, topics: membership.topics.clone() })
+    }
+
+    /// The next record; `None` when there is none within `timeout`, or when the group has decided something meanwhile
+    /// (see [`Consumer::event`]).
+    ///
+    /// # Errors
+    /// When fetching cannot go on. Brokers that are away are no error here: they are waited for.
+    pub fn poll(&self, timeout: Duration) -> Result<Option<Message<'_>>, KafkaError> {
+        match self.inner.poll(timeout) {
+            None => Ok(None),
+            Some(Ok(message)) => {
+                let lane = self.topics.iter().position(|topic| topic == message.topic());
+                let lane = lane.ok_or_else(|| refused("poll", format!("not asked for topic {}", message.topic())))?;
+                Ok(Some(Message { inner: message, lane }))
+            }
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(refused(
+                    "input",
+                    format!("the broker no longer holds the records that are next in order ({error})"),
+                )),
+                _ if matches!(error, RdKafkaError::MessageConsumptionFatal(_)) => Err(KafkaError::of("input", &error)),
+                _ => {
+                    tracing::warn!(%error, "reading input");
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// What the group decided since it was last asked.
+    ///
+    /// # Errors
+    /// When the group does not keep equal-numbered partitions together.
+    pub fn event(&self) -> Result<Option<Event>, KafkaError> {
+        let raw = self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match raw {
+            None => Ok(None),
+            Some(RawEvent::Revoke { lost }) => Ok(Some(Event::Revoked { lost })),
+            Some(RawEvent::Assign(partitions)) => self.whole_numbers(&partitions).map(Event::Assigned).map(Some),
+        }
+    }
+
+    fn whole_numbers(&self, partitions: &[(String, i32)]) -> Result<BTreeSet<i32>, KafkaError> {
+        let numbers: BTreeSet<i32> = partitions.iter().map(|(_, number)| *number).collect();
+        let owned: BTreeSet<(&str, i32)> = partitions.iter().map(|(topic, number)| (topic.as_str(), *number)).collect();
+        for (topic, number) in self.topics.iter().flat_map(|topic| numbers.iter().map(move |number| (topic, *number))) {
+            if !owned.contains(&(topic.as_str(), number)) {
+                return Err(refused(
+                    "consumer group",
+                    format!(
+                        "partition {number} of {topic} went to another member than that of the other topics: \
+                         another kind of consumer is in the group, or the topics' partition counts differ"
+                    ),
+                ));
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Fetches from these offsets on, and nothing else.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
+        let list =
+            self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))?;
+        self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error))
+    }
+
+    /// Fetches nothing, and lets the group go on.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn unassign(&self) -> Result<(), KafkaError> {
+        self.inner.unassign().map_err(|error| KafkaError::of("unassign", &error))
+    }
+
+    /// Whether the group has gone on without us: nothing can be committed.
+    pub fn is_lost(&self) -> bool {
+        self.inner.assignment_lost()
+    }
+
+    /// The group's offsets of these partitions of all topics. Transactions under way are waited for.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError> {
+        let list = self.list(self.each(partitions, Offset::Invalid))?;
+        let answer = self.inner.committed_offsets(list, ANSWER);
+        self.offsets("committed offsets", answer)
+    }
+
+    /// The offset that the next record of each topic and partition will have, as far as a reader of committed records sees.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn ends(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
+        self.ask(of, Offset::End)
+    }
+
+    /// The offset of the first record that each topic and partition still has.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn beginnings(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
+        self.ask(of, Offset::Beginning)
+    }
+
+    /// One request per broker, however many partitions are asked about.
+    fn ask(&self, of: impl IntoIterator<Item = (usize, i32)>, what: Offset) -> Result<Offsets, KafkaError> {
+        let list = self.list(of.into_iter().map(|(lane, partition)| (lane, partition, what)))?;
+        if list.count() == 0 {
+            return Ok(Offsets::new());
+        }
+        let answer = self.inner.offsets_for_times(list, ANSWER);
+        self.offsets("offsets", answer)
+    }
+
+    /// The fetch positions: they go past offsets that hold no records.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn positions(&self) -> Result<Offsets, KafkaError> {
+        self.offsets("positions", self.inner.position())
+    }
+
+    /// Stops to fetch some.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn pause(&self, lane: usize, partition: i32) -> Result<(), KafkaError> {
+        let list = self.list([(lane, partition, Offset::Invalid)])?;
+        self.inner.pause(&list).map_err(|error| KafkaError::of("pause", &error))
+    }
+
+    /// Goes on to fetch some.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn resume(&self, lane: usize, partition: i32) -> Result<(), KafkaError> {
+        let list = self.list([(lane, partition, Offset::Invalid)])?;
+        self.inner.resume(&list).map_err(|error| KafkaError::of("resume", &error))
+    }
+
+    /// Whether we are in the group as of now, and the list of offsets for the transaction.
+    pub(super) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        let metadata = self.inner.group_metadata();
+        // Asked after the metadata was read: a member that the group dropped has no generation, and a commit without one
+        // is not fenced while the group is empty.
+        metadata.filter(|_| !self.inner.assignment_lost())
+    }
+
+    pub(super) fn offset_list(&self, offsets: &Offsets) -> Result<TopicPartitionList, KafkaError> {
+        self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))
+    }
+
+    fn each(&self, partitions: &BTreeSet<i32>, offset: Offset) -> impl Iterator<Item = (usize, i32, Offset)> {
+        let lanes = 0..self.topics.len();
+        lanes.flat_map(move |lane| partitions.iter().map(move |partition| (lane, *partition, offset)))
+    }
+
+    fn list(&self, entries: impl IntoIterator<Item = (usize, i32, Offset)>) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        for (lane, partition, offset) in entries {
+            let topic = self.topics.get(lane).ok_or_else(|| refused("topics", format!("there is no topic {lane}")))?;
+            list.add_partition_offset(topic, partition, offset).map_err(|error| KafkaError::of("offsets", &error))?;
+        }
+        Ok(list)
+    }
+
+    /// The offsets of an answer; partitions without one are left out.
+    fn offsets(&self, what: &str, answer: Result<TopicPartitionList, RdKafkaError>) -> Result<Offsets, KafkaError> {
+        let answer = answer.map_err(|error| KafkaError::of(what, &error))?;
+        let mut offsets = Offsets::new();
+        for element in answer.elements() {
+            element.error().map_err(|error| {
+                KafkaError::of(format!("{what} of {} {}", element.topic(), element.partition()), &error)
+            })?;
+            let lane = self.topics.iter().position(|topic| topic == element.topic());
+            if let (Some(lane), Offset::Offset(offset)) = (lane, element.offset()) {
+                offsets.insert((lane, element.partition()), offset);
+            }
+        }
+        Ok(offsets)
+    }
+}
+
+fn refused(what: &str, message: String) -> KafkaError {
+    KafkaError::Refused { what: what.to_owned(), message }
+}
+
+impl Message<'_> {
+    /// The topic, as its position in [`Membership::topics`].
+    pub fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> i32 {
+        self.inner.partition()
+    }
+
+    /// The offset.
+    pub fn offset(&self) -> i64 {
+        self.inner.offset()
+    }
+
+    /// The time the broker or the producer gave it, milliseconds since the epoch.
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        self.inner.timestamp().to_millis()
+    }
+
+    /// The key.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.inner.key()
+    }
+
+    /// The value.
+    pub fn value(&self) -> Option<&[u8]> {
+        self.inner.payload()
+    }
+
+    /// Its headers, in order.
+    pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
+        let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);
+        headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! The equal-numbered partitions of the input topics as one stream, by the time things happened.
+//!
+//! Each topic is a lane. The record with the least instant over all lanes is next, and a lane of which nothing is fetched
+//! yet is waited for while the broker holds more of it. Pure: positions, ends and instants are told.
+
+use std::collections::VecDeque;
+
+/// One partition number's input: a lane per topic, in a fixed order that also settles ties.
+#[derive(Debug)]
+pub struct Merge<T> {
+    lanes: Vec<Lane<T>>,
+    pending: usize,
+}
+
+#[derive(Debug)]
+struct Lane<T> {
+    records: VecDeque<(i64, T)>,
+    /// The offset after the last one fetched.
+    position: i64,
+    /// The offset that the topic's next record will have, and when the broker said so.
+    end: Option<(i64, i64)>,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// The first record of this lane is next.
+    Take(usize),
+    /// Some lane is empty, and the broker holds more of it: fetch.
+    Fetch,
+    /// Some lane is empty, and it is not known (or not any more) whether the broker holds more of it: ask for its end.
+    AskEnd,
+    /// Nothing is fetched, and the broker holds no more.
+    Drained,
+}
+
+impl<T> Merge<T> {
+    /// Starts with each lane's first offset.
+    pub fn new(positions: impl IntoIterator<Item = i64>) -> Self {
+        let lane = |position| Lane { records: VecDeque::new(), position, end: None };
+        Self { lanes: positions.into_iter().map(lane).collect(), pending: 0 }
+    }
+
+    /// Adds what was fetched of a lane, in the order of offsets. `instant` is what it is ordered by, `offset` its own.
+    pub fn push(&mut self, lane: usize, offset: i64, instant: i64, record: T) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.position = offset + 1;
+            lane.records.push_back((instant, record));
+            self.pending += 1;
+        }
+    }
+
+    /// Notes that the fetch position went past offsets that hold no records (the marks that transactions leave).
+    pub fn skip_to(&mut self, lane: usize, position: i64) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.position = lane.position.max(position);
+        }
+    }
+
+    /// Notes the end of a lane, as asked at an instant of the wall clock.
+    pub fn end(&mut self, lane: usize, end: i64, asked_at: i64) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.end = Some((end, asked_at));
+        }
+    }
+
+    /// What to do next. `trusted_since` says, for the record that would be next, since when the end of an empty lane must
+    /// have been asked for to be believed: old news of an end is worth nothing while an outage is caught up with.
+    pub fn next(&self, trusted_since: impl FnOnce(&T) -> i64) -> Next {
+        let least = self.lanes.iter().enumerate().filter_map(|(index, lane)| Some((index, lane.records.front()?)));
+        let least = least.min_by_key(|(index, (instant, _))| (*instant, *index));
+        let trusted_since = least.map_or(i64::MIN, |(_, (_, record))| trusted_since(record));
+        let mut unknown = false;
+        for lane in self.lanes.iter().filter(|lane| lane.records.is_empty()) {
+            match lane.end {
+                Some((end, _)) if end > lane.position => return Next::Fetch,
+                Some((_, asked_at)) if asked_at >= trusted_since => {}
+                _ => unknown = true,
+            }
+        }
+        match least {
+            _ if unknown => Next::AskEnd,
+            Some((index, _)) => Next::Take(index),
+            None => Next::Drained,
+        }
+    }
+
+    /// The first record of a lane.
+    pub fn first_mut(&mut self, lane: usize) -> Option<&mut T> {
+        self.lanes.get_mut(lane)?.records.front_mut().map(|(_, record)| record)
+    }
+
+    /// Gives another instant to the first record of a lane, once it is known.
+    pub fn reorder_first(&mut self, lane: usize, new_instant: i64) {
+        if let Some((instant, _)) = self.lanes.get_mut(lane).and_then(|lane| lane.records.front_mut()) {
+            *instant = new_instant;
+        }
+    }
+
+    /// Takes the first record of a lane.
+    pub fn take(&mut self, lane: usize) -> Option<T> {
+        let (_, record) = self.lanes.get_mut(lane)?.records.pop_front()?;
+        self.pending -= 1;
+        Some(record)
+    }
+
+    /// How many records of a lane are fetched and not taken.
+    pub fn lane_len(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.records.len())
+    }
+
+    /// How many records are fetched and not taken.
+    pub fn len(&self) -> usize {
+        self.pending
+    }
+
+    /// Whether nothing is fetched that is not taken.
+    pub fn is_empty(&self) -> bool {
+        self.pending == 0
+    }
+
+    /// The empty lanes.
+    pub fn empty_lanes(&self) -> impl Iterator<Item = usize> + '_ {
+        self.lanes.iter().enumerate().filter(|(_, lane)| lane.records.is_empty()).map(|(index, _)| index)
+    }
+
+    /// How many offsets the broker is known to hold beyond what was fetched, per lane.
+    pub fn behind(&self) -> impl Iterator<Item = i64> + '_ {
+        self.lanes.iter().map(|lane| lane.end.map_or(0, |(end, _)| (end - lane.position).max(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! One worker's transactional producer: what a commit sends becomes visible whole, with the input offsets, or not at all.
+//!
+//! Every blocking call runs under the [`Watchdog`]. A failure says what may be done about it: after [`Failure::Aborted`]
+//! the producer goes on; after [`Failure::Doubt`] nobody knows how the transaction ended, the producer is to be dropped and
+//! another one made, which settles it.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+
+use super::consumer::{Consumer, Offsets};
+use super::watchdog::{Watchdog, now};
+use super::{Clients, KafkaError, Stop, patiently};
+
+/// One call of librdkafka; it is repeated while it says that this makes sense.
+const CALL: Duration = Duration::from_secs(5);
+/// A call that takes this long will not return.
+const OVERDUE: Duration = Duration::from_mins(1);
+
+/// A transaction did not commit, or is not known to have.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// It is aborted; the same producer can begin another.
+    #[error("transaction aborted: {0}")]
+    Aborted(String),
+    /// Its outcome is not known.
+    #[error("transaction in doubt: {0}")]
+    Doubt(String),
+}
+
+/// A record to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// Where to.
+    pub topic: &'a str,
+    /// The partition; by the key, as Java clients do, when `None`.
+    pub partition: Option<i32>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers.
+    pub headers: &'a [(String, Option<Vec<u8>>)],
+}
+
+/// A transactional producer.
+pub struct Producer {
+    inner: BaseProducer<Deliveries>,
+    watchdog: Watchdog,
+    begun: bool,
+}
+
+/// What became of the records sent.
+#[derive(Default)]
+struct Deliveries(Mutex<Delivered>);
+
+#[derive(Default)]
+struct Delivered {
+    failure: Option<String>,
+    /// Offsets of the records that were to be told, by their tag.
+    offsets: BTreeMap<usize, i64>,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: RdKafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    /// 0 for most records; the tag of one whose offset is wanted, plus one.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) if opaque > 0 => {
+                delivered.offsets.insert(opaque - 1, message.offset());
+            }
+            Ok(_) => {}
+            Err((error, message)) => {
+                delivered.failure.get_or_insert_with(|| format!("{} was not delivered: {error}", message.topic()));
+            }
+        }
+    }
+}
+
+impl Producer {
+    /// Makes a producer and fences whatever had its name before. Waits for the broker as long as it takes.
+    ///
+    /// # Errors
+    /// When the broker refuses, or when `stop` is requested.
+    pub fn start(
+        clients: &Clients,
+        transactional_id: &str,
+        watchdog: &Watchdog,
+        stop: &Stop,
+        on_wait: impl FnMut(&KafkaError),
+    ) -> Result<Self, KafkaError> {
+        let config = clients.config(
+            &[
+                ("transaction.timeout.ms", "15000"),
+                ("linger.ms", "1"),
+                ("batch.num.messages", "20000"),
+                ("queue.buffering.max.messages", "500000"),
+                ("compression.type", "lz4"),
+                ("retry.backoff.ms", "10"),
+                ("reconnect.backoff.max.ms", "2000"),
+                ("partitioner", "murmur2_random"),
+            ],
+            &[("transactional.id", transactional_id), ("enable.idempotence", "true")],
+        );
+        let attempt = || {
+            // A failed initialisation may leave the producer unusable, so that each attempt has its own.
+            let inner: BaseProducer<Deliveries> = config
+                .create_with_context(Deliveries::default())
+                .map_err(|error| KafkaError::of("producer", &error))?;
+            let result = watchdog.watch("init_transactions", OVERDUE, || inner.init_transactions(CALL * 4));
+            match result {
+                Ok(()) => Ok(Self { inner, watchdog: watchdog.clone(), begun: false }),
+                Err(error) => Err(passing_if_retriable("init_transactions", &error)),
+            }
+        };
+        patiently(stop, attempt, on_wait)
+    }
+
+    /// Sends a record as part of the transaction, which it begins if need be.
+    ///
+    /// # Errors
+    /// [`Failure::Doubt`] when librdkafka does not take it.
+    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
+        self.send_tagged(record, 0)
+    }
+
+    /// The same for a record whose offset is wanted: [`Producer::settle`] tells it under `tag`.
+    ///
+    /// # Errors
+    /// As [`Producer::send`].
+    pub fn send_and_tell(&mut self, record: &Outgoing<'_>, tag: usize) -> Result<(), Failure> {
+        self.send_tagged(record, tag + 1)
+    }
+
+    fn send_tagged(&mut self, record: &Outgoing<'_>, opaque: usize) -> Result<(), Failure> {
+        self.begin()?;
+        let mut queued: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(record.topic, opaque);
+        queued.partition = record.partition;
+        queued.key = record.key;
+        queued.payload = record.value;
+        if !record.headers.is_empty() {
+            queued.headers = Some(headers(record.headers));
+        }
+        loop {
+            match self.inner.send(queued) {
+                Ok(()) => break,
+                Err((RdKafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    self.inner.poll(Duration::from_millis(1));
+                    queued = refused;
+                }
+                Err((error, _)) => return Err(Failure::Doubt(format!("{} took no record: {error}", record.topic))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, unless one is under way.
+    ///
+    /// # Errors
+    /// [`Failure::Doubt`] when librdkafka refuses.
+    pub fn begin(&mut self) -> Result<(), Failure> {
+        if self.begun {
+            return Ok(());
+        }
+        *self.delivered() = Delivered::default();
+        self.inner.begin_transaction().map_err(|error| Failure::Doubt(format!("begin: {error}")))?;
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Waits until the broker has all that was sent; gives the offsets that were asked for.
+    ///
+    /// # Errors
+    /// When a record was not delivered.
+    pub fn settle(&mut self) -> Result<BTreeMap<usize, i64>, Failure> {
+        // Deliveries fail by themselves once their time is over, so this ends. Short polls, because one runs its whole
+        // time-out even when there is nothing left to wait for.
+        let deadline = now() + OVERDUE;
+        while self.inner.in_flight_count() > 0 {
+            self.inner.poll(Duration::from_millis(1));
+            if now() > deadline {
+                return Err(Failure::Doubt("deliveries neither succeed nor fail".to_owned()));
+            }
+        }
+        let mut delivered = self.delivered();
+        match delivered.failure.take() {
+            None => Ok(std::mem::take(&mut delivered.offsets)),
+            Some(failure) => Err(Failure::Doubt(failure)),
+        }
+    }
+
+    /// Puts the input offsets into the transaction, fenced by the group's generation as it is now.
+    ///
+    /// # Errors
+    /// When this member is not one of the group any more, or the broker refuses.
+    pub fn send_offsets(&mut self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Failure> {
+        let list = consumer.offset_list(offsets).map_err(|error| Failure::Doubt(error.to_string()))?;
+        let Some(metadata) = consumer.group_metadata() else {
+            return Err(Failure::Aborted("the group has gone on without this member".to_owned()));
+        };
+        self.call("send_offsets_to_transaction", |inner| inner.send_offsets_to_transaction(&list, &metadata, CALL))
+    }
+
+    /// Commits.
+    ///
+    /// # Errors
+    /// When it is aborted instead, or its outcome is not known.
+    pub fn commit(&mut self) -> Result<(), Failure> {
+        self.call("commit_transaction", |inner| inner.commit_transaction(CALL))?;
+        self.begun = false;
+        Ok(())
+    }
+
+    /// Aborts what is under way.
+    ///
+    /// # Errors
+    /// [`Failure::Doubt`] when that fails, too.
+    pub fn abort(&mut self) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.begun) {
+            return Ok(());
+        }
+        self.call("abort_transaction", |inner| inner.abort_transaction(CALL))
+            .map_err(|failure| Failure::Doubt(failure.to_string()))
+    }
+
+    /// One transactional call, repeated while librdkafka says that it may be.
+    fn call(
+        &self,
+        what: &'static str,
+        call: impl Fn(&BaseProducer<Deliveries>) -> Result<(), RdKafkaError>,
+    ) -> Result<(), Failure> {
+        // The broker ends a transaction by itself after its time-out, so there is no use in longer.
+        let deadline = now() + OVERDUE;
+        loop {
+            match self.watchdog.watch(what, OVERDUE, || call(&self.inner)) {
+                Ok(()) => return Ok(()),
+                Err(RdKafkaError::Transaction(error)) if error.txn_requires_abort() && !error.is_fatal() => {
+                    return Err(Failure::Aborted(format!("{what}: {error}")));
+                }
+                Err(RdKafkaError::Transaction(error)) if error.is_retriable() && now() < deadline => {
+                    tracing::warn!(%error, what, "asking again");
+                }
+                Err(error) => return Err(Failure::Doubt(format!("{what}: {error}"))),
+            }
+        }
+    }
+
+    fn delivered(&self) -> std::sync::MutexGuard<'_, Delivered> {
+        self.inner.context().0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn headers(headers: &[(String, Option<Vec<u8>>)]) -> OwnedHeaders {
+    let start = OwnedHeaders::new_with_capacity(headers.len());
+    headers.iter().fold(start, |all, (key, value)| all.insert(Header { key, value: value.as_ref() }))
+}
+
+fn passing_if_retriable(what: &str, error: &RdKafkaError) -> KafkaError {
+    match error {
+        RdKafkaError::Transaction(inner) if inner.is_retriable() => {
+            KafkaError::Unavailable { what: what.to_owned(), message: inner.to_string() }
+        }
+        RdKafkaError::Transaction(inner) if super::is_passing(inner.code()) => {
+            KafkaError::Unavailable { what: what.to_owned(), message: inner.to_string() }
+        }
+        _ => KafkaError::of(what, error),
+    }
+}

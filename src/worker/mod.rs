@@ -1,0 +1,3 @@
+//! Who drives: one owner per partition number polls, applies, commits, restores and hands over.
+
+pub mod marker;
