@@ -181,6 +181,11 @@ impl<S: Store> Partition<S> {
         self.customers.next_deadline()
     }
 
+    /// The engine, to explain and to evaluate.
+    pub fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
     /// The definitions at work.
     pub fn catalog(&self) -> &Arc<catalog::Catalog> {
         self.engine.catalog()

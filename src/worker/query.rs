@@ -1,0 +1,235 @@
+//! Questions about customers, and their answers: those who ask do not know which worker has whom, and those who answer do
+//! not know who asks.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::engine::catalog::{Catalog, SegmentId};
+use crate::engine::customer::{Customer, find};
+use crate::engine::explain::Explanation;
+use crate::engine::value::Value;
+use crate::partition::{Partition, customer_id_of};
+use crate::store::{Store, StoreError};
+use crate::wire;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// What is known of a customer.
+    Customer {
+        /// Who.
+        customer_id: String,
+    },
+    /// Why a customer is in a segment, or is not.
+    Explain {
+        /// Who.
+        customer_id: String,
+        /// Which segment; all of them otherwise.
+        segment: Option<String>,
+    },
+    /// The members of a segment, in order of their ids.
+    Members {
+        /// Which segment.
+        segment: String,
+        /// Only those whose id comes after this.
+        after: Option<String>,
+        /// At most so many.
+        limit: usize,
+    },
+}
+
+/// What one worker knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// No partition here has that customer.
+    NotHere,
+    /// What is known of the customer.
+    Customer(Box<CustomerView>),
+    /// Segments by name, explained.
+    Explained {
+        /// The instant of the explanation, milliseconds since the epoch.
+        at: i64,
+        /// By segment, in the order of the catalog.
+        explanations: Vec<(String, Explanation)>,
+    },
+    /// Members by id, in order, and since when they are, milliseconds since the epoch.
+    Members(Vec<(String, i64)>),
+    /// The store failed.
+    Failed(String),
+}
+
+/// What is known of a customer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct CustomerView {
+    /// Who.
+    pub customer_id: String,
+    /// The latest instant of their events and flips, milliseconds since the epoch.
+    pub own_time: Option<i64>,
+    /// How many changes they have had.
+    pub sequence: u64,
+    /// Known profile traits by name.
+    pub profile: Vec<(String, Value)>,
+    /// Computed traits by name, unknown ones included.
+    pub traits: Vec<(String, Value)>,
+    /// Segments they are in, and since when, milliseconds since the epoch.
+    pub memberships: Vec<(String, i64)>,
+    /// Purposes that segments name, and whether the customer consented.
+    pub consents: Vec<(String, bool)>,
+}
+
+/// A question on its way to a worker.
+pub struct Query {
+    question: Question,
+    reply: Box<dyn FnOnce(Answer) + Send>,
+}
+
+/// The asking end: one for each worker.
+#[derive(Debug, Clone)]
+pub struct Asker(Sender<Query>);
+
+/// The answering end, held by the worker, who looks into it between two batches.
+#[derive(Debug)]
+pub struct Inbox(Receiver<Query>);
+
+/// Makes the two ends.
+pub fn ends() -> (Asker, Inbox) {
+    let (sender, receiver) = channel();
+    (Asker(sender), Inbox(receiver))
+}
+
+impl Asker {
+    /// Asks; `reply` is called from the worker's thread. Whether the worker is there to answer.
+    pub fn ask(&self, question: Question, reply: impl FnOnce(Answer) + Send + 'static) -> bool {
+        self.0.send(Query { question, reply: Box::new(reply) }).is_ok()
+    }
+}
+
+impl Inbox {
+    /// Answers what has been asked, from the worker's partitions. `now` is the wall clock, milliseconds since the epoch.
+    pub fn answer<'p, S: Store + 'p>(&self, partitions: impl Iterator<Item = &'p mut Partition<S>>, now: i64) {
+        let mut queries = self.0.try_iter().peekable();
+        if queries.peek().is_none() {
+            return;
+        }
+        let mut partitions: Vec<_> = partitions.collect();
+        for query in queries {
+            (query.reply)(answer(&query.question, &mut partitions, now));
+        }
+    }
+}
+
+fn answer<S: Store>(question: &Question, partitions: &mut [&mut Partition<S>], now: i64) -> Answer {
+    let answered = match question {
+        Question::Customer { customer_id } => first_with(partitions, customer_id, |partition, customer| {
+            Answer::Customer(Box::new(view(partition, customer_id, customer, now)))
+        }),
+        Question::Explain { customer_id, segment } => first_with(partitions, customer_id, |partition, customer| {
+            explain(partition, customer_id, customer, segment.as_deref(), now)
+        }),
+        Question::Members { segment, after, limit } => members(partitions, segment, after.as_deref(), *limit),
+    };
+    answered.unwrap_or_else(|error| Answer::Failed(error.to_string()))
+}
+
+fn first_with<S: Store>(
+    partitions: &mut [&mut Partition<S>],
+    customer_id: &str,
+    mut tell: impl FnMut(&mut Partition<S>, &Customer) -> Answer,
+) -> Result<Answer, StoreError> {
+    for partition in partitions {
+        if let Some(customer) = partition.customer(customer_id)? {
+            return Ok(tell(partition, &customer));
+        }
+    }
+    Ok(Answer::NotHere)
+}
+
+fn view<S: Store>(partition: &mut Partition<S>, customer_id: &str, customer: &Customer, now: i64) -> CustomerView {
+    let catalog = partition.catalog().clone();
+    let now = customer.own_time.unwrap_or(now).max(now);
+    let traits = catalog.traits.iter().map(|computed| {
+        (computed.name.clone(), partition.engine().value_of(customer_id, customer, computed.node, now))
+    });
+    CustomerView {
+        customer_id: customer_id.to_owned(),
+        own_time: customer.own_time,
+        sequence: customer.sequence,
+        traits: traits.collect(),
+        profile: profile(&catalog, customer),
+        memberships: memberships(&catalog, customer),
+        consents: consents(&catalog, customer),
+    }
+}
+
+fn profile(catalog: &Catalog, customer: &Customer) -> Vec<(String, Value)> {
+    let value = |key| find(&customer.profile, key).map(|dated| dated.value.clone());
+    let declared = catalog.profile_traits.iter();
+    let set = declared.filter_map(|declared| Some((declared.name.clone(), value(declared.key)?)));
+    set.filter(|(_, value)| value.is_known()).collect()
+}
+
+fn memberships(catalog: &Catalog, customer: &Customer) -> Vec<(String, i64)> {
+    let standings = catalog.segments.iter().map(|segment| (segment, customer.standing(segment.key)));
+    standings
+        .filter(|(_, standing)| standing.member)
+        .map(|(segment, standing)| (segment.name.clone(), standing.since))
+        .collect()
+}
+
+fn consents(catalog: &Catalog, customer: &Customer) -> Vec<(String, bool)> {
+    let granted = |key| find(&customer.consents, key).is_some_and(|dated| dated.value);
+    catalog.purposes.iter().map(|purpose| (purpose.name.clone(), granted(purpose.key))).collect()
+}
+
+fn explain<S: Store>(
+    partition: &mut Partition<S>,
+    customer_id: &str,
+    customer: &Customer,
+    segment: Option<&str>,
+    now: i64,
+) -> Answer {
+    let catalog = partition.catalog().clone();
+    let at = customer.own_time.unwrap_or(now).max(now);
+    let ids = (0..).map(SegmentId).zip(&catalog.segments);
+    let asked = ids.filter(|(_, known)| segment.is_none_or(|segment| known.name == segment));
+    let explained =
+        asked.map(|(id, known)| (known.name.clone(), partition.engine().explain(customer_id, customer, id, at)));
+    Answer::Explained { at, explanations: explained.collect() }
+}
+
+/// Members as they were committed; a page of customers at a time, so that memory does not depend on how many there are.
+fn members<S: Store>(
+    partitions: &mut [&mut Partition<S>],
+    segment: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Answer, StoreError> {
+    const PAGE: usize = 1_000;
+    let mut members = Vec::new();
+    for partition in partitions {
+        let catalog = partition.catalog();
+        let Some(key) = catalog.segments.iter().find(|known| known.name == segment).map(|known| known.key) else {
+            continue;
+        };
+        let mut after = after.map(crate::partition::key_of);
+        let mut n_found = 0;
+        while n_found < limit {
+            let page = partition.store().scan(after.as_deref(), PAGE)?;
+            for (customer_key, bytes) in &page {
+                let Some(customer_id) = customer_id_of(customer_key) else { continue };
+                let customer = wire::customer::decode(bytes);
+                let standing = customer.map(|customer| customer.standing(key)).unwrap_or_default();
+                if standing.member {
+                    members.push((customer_id.to_owned(), standing.since));
+                    n_found += 1;
+                }
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == PAGE => after = Some(last.clone()),
+                _ => break,
+            }
+        }
+    }
+    members.sort();
+    members.truncate(limit);
+    Ok(Answer::Members(members))
+}
