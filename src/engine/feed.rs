@@ -1,9 +1,10 @@
 //! From an event to the aggregates and patterns it counts in.
 
-use super::catalog::{AggregateId, Catalog, EventType, Feed, Function, PatternId, Side, Slot, Target, Window};
+use super::catalog::{AggregateId, Catalog, EventTypeId, Feed, Function, PatternId, Side, Slot, Target, Window};
 use super::customer::{Customer, entry, find, find_mut};
 use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
 use super::record::EventFields;
+use super::routes::Routes;
 use super::series::{Series, View};
 use super::value::Value;
 
@@ -12,6 +13,7 @@ use super::value::Value;
 pub(super) struct Intake<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) customer: &'a mut Customer,
+    pub(super) routes: &'a [Routes],
     pub(super) bounds: Bounds,
     /// Aggregates that something was added to.
     pub(super) touched: &'a mut Vec<AggregateId>,
@@ -19,20 +21,21 @@ pub(super) struct Intake<'a> {
 
 impl Intake<'_> {
     /// The event itself first, then its elements in their order: an element ranks after its record.
-    pub(super) fn event(&mut self, event_type: &EventType, event: &EventFields, at: i64) {
+    pub(super) fn event(&mut self, event: &EventFields, at: i64) {
         let arrival = self.customer.arrivals;
-        self.occurrence(event_type, None, &event.fields, at, Rank::new(arrival, 0));
+        self.occurrence(event.event_type, None, &event.fields, at, Rank::new(arrival, 0));
         let mut place = 0;
         for (array, elements) in event.elements.iter().enumerate() {
             for element in elements {
                 place += 1;
-                self.occurrence(event_type, Some(array), element, at, Rank::new(arrival, place));
+                self.occurrence(event.event_type, Some(array), element, at, Rank::new(arrival, place));
             }
         }
     }
 
-    fn occurrence(&mut self, event_type: &EventType, array: Option<usize>, fields: &[Value], at: i64, rank: Rank) {
-        for feed in event_type.feeds.iter().filter(|feed| feed.array == array) {
+    fn occurrence(&mut self, id: EventTypeId, array: Option<usize>, fields: &[Value], at: i64, rank: Rank) {
+        let event_type = &self.catalog.event_types[id.index()];
+        for feed in self.routes[id.index()].of_fields(event_type, array, fields) {
             if self.passes(feed, fields) {
                 self.deliver(&feed.target, fields, at, rank);
             }

@@ -22,6 +22,7 @@ pub mod profile;
 pub mod projection;
 mod readers;
 pub mod record;
+mod routes;
 pub mod schema;
 pub mod series;
 pub mod value;
@@ -38,6 +39,7 @@ use membership::{Agenda, Evaluation};
 use pattern::Bounds;
 use readers::Readers;
 use record::{Body, Envelope, EventFields, Origin, Record};
+use routes::Routes;
 use value::Value;
 
 /// The name of profile records where an event type would be named.
@@ -49,6 +51,7 @@ pub struct Engine {
     catalog: Arc<Catalog>,
     limits: Limits,
     readers: Readers,
+    routes: Vec<Routes>,
     names: Names,
     scratch: Scratch,
     touched: Vec<AggregateId>,
@@ -98,6 +101,7 @@ impl Engine {
     pub fn new(catalog: Arc<Catalog>, limits: Limits) -> Self {
         Self {
             readers: Readers::of(&catalog),
+            routes: catalog.event_types.iter().map(|event_type| Routes::of(&catalog, event_type)).collect(),
             names: Names::of(&catalog),
             agenda: Agenda::new(&catalog),
             scratch: Scratch::default(),
@@ -200,15 +204,15 @@ impl Engine {
     }
 
     fn count(&mut self, customer: &mut Customer, event: &EventFields, at: i64, now: i64) {
-        let catalog = self.catalog.clone();
-        self.intake(customer, now, |intake| intake.event(&catalog.event_types[event.event_type.index()], event, at));
+        self.intake(customer, now, |intake| intake.event(event, at));
     }
 
     /// Takes something in and puts what it touched on the agenda.
     fn intake<T>(&mut self, customer: &mut Customer, now: i64, take: impl FnOnce(&mut Intake<'_>) -> T) -> T {
         let horizon = now.saturating_sub(self.limits.grace_ms).saturating_sub(self.limits.allowed_lateness_ms);
         let bounds = Bounds { now, horizon };
-        let answer = take(&mut Intake { catalog: &self.catalog, customer, bounds, touched: &mut self.touched });
+        let (catalog, routes) = (&*self.catalog, &*self.routes);
+        let answer = take(&mut Intake { catalog, customer, routes, bounds, touched: &mut self.touched });
         for aggregate in self.touched.drain(..) {
             self.agenda.add(&self.readers.aggregates[aggregate.index()]);
         }
