@@ -11,6 +11,7 @@ pub mod partition;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod telemetry;
+pub mod testing;
 pub mod wire;
 #[cfg(feature = "server")]
 pub mod worker;
