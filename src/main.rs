@@ -24,6 +24,6 @@ fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the last words of a command are for the person who typed it")]
 fn report(failure: &Failure) -> ExitCode {
-    eprintln!("segue: {failure}");
+    eprintln!("{failure}");
     failure.exit.into()
 }

@@ -6,7 +6,11 @@ mod partition;
 mod tests;
 mod worker;
 
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::{LabelPair, Metric, MetricFamily};
 use prometheus::{
     GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -39,6 +43,15 @@ pub struct Telemetry {
     block_cache: IntGauge,
     waiting: IntGaugeVec,
     definitions: IntGaugeVec,
+}
+
+/// How many customers entered and left a segment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Entered.
+    pub entered: u64,
+    /// Left.
+    pub left: u64,
 }
 
 /// Seconds: from half a millisecond, which is a commit on a fast disk, to a minute, which is an outage.
@@ -139,14 +152,30 @@ impl Telemetry {
     /// How many customers are in each segment here; segments never heard of are left out.
     pub fn members_by_segment(&self) -> Vec<(String, i64)> {
         let mut members = Vec::new();
-        for family in prometheus::core::Collector::collect(&self.members) {
-            for metric in family.get_metric() {
-                let segment = metric.get_label().first().map(|label| label.value().to_owned());
-                #[expect(clippy::cast_possible_truncation, reason = "an integer gauge, shown as a float")]
-                members.extend(segment.map(|segment| (segment, metric.get_gauge().get_value() as i64)));
-            }
+        for metric in self.members.collect().iter().flat_map(MetricFamily::get_metric) {
+            let segment = label(metric, "segment").map(str::to_owned);
+            #[expect(clippy::cast_possible_truncation, reason = "an integer gauge, shown as a float")]
+            members.extend(segment.map(|segment| (segment, metric.get_gauge().get_value() as i64)));
         }
         members
+    }
+
+    /// How many changes of each segment were committed since this process started.
+    pub fn changes_by_segment(&self) -> BTreeMap<String, Flow> {
+        let mut flows: BTreeMap<String, Flow> = BTreeMap::new();
+        for metric in self.changes.collect().iter().flat_map(MetricFamily::get_metric) {
+            let Some(segment) = label(metric, "segment") else { continue };
+            let flow = flows.entry(segment.to_owned()).or_default();
+            let entered = label(metric, "direction") == Some("entered");
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an integer counter, shown as a float"
+            )]
+            let count = metric.get_counter().get_value() as u64;
+            *if entered { &mut flow.entered } else { &mut flow.left } += count;
+        }
+        flows
     }
 
     /// All metrics in Prometheus' text format.
@@ -158,6 +187,10 @@ impl Telemetry {
         families.extend(self.process.gather());
         Ok(TextEncoder::new().encode_to_string(&families)?)
     }
+}
+
+fn label<'m>(metric: &'m Metric, name: &str) -> Option<&'m str> {
+    metric.get_label().iter().find(|label| label.name() == name).map(LabelPair::value)
 }
 
 /// Prometheus counts in `i64`.

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["engine", "definition"]),
     ("telemetry", &["engine", "config"]),
     ("worker", &["engine", "store", "partition", "kafka", "wire", "telemetry", "config"]),
-    ("http", &["engine", "definition", "store", "worker", "telemetry", "config"]),
+    ("http", &["engine", "definition", "wire", "store", "worker", "telemetry", "config"]),
     ("testing", &["engine", "definition", "store"]),
     ("cli", ANY),
     ("main", ANY),

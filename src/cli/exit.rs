@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use super::set::Diagnostics;
+
 /// How a command ended. `runtime.md` section 4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -43,9 +45,20 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// What it was made from, if that is such an error.
+    pub(super) fn reason<E: std::error::Error + Send + Sync + 'static>(&self) -> Option<&E> {
+        self.error.downcast_ref()
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        match self.reason::<Diagnostics>() {
+            // Diagnostics have their own form, which begins in the same way.
+            Some(diagnostics) => write!(f, "{diagnostics}"),
+            None => write!(f, "error: {:#}", self.error),
+        }
     }
 }
 

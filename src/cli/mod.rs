@@ -1,7 +1,9 @@
 //! What can be typed: one file for each command. Results go to standard output, all else to standard error.
 
+mod check;
 mod exit;
 mod run;
+mod set;
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +22,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Args),
     Run(run::Args),
 }
 
@@ -30,6 +33,7 @@ impl Cli {
     /// When it could not be done.
     pub fn run(self) -> Result<Exit, Failure> {
         match self.command {
+            Command::Check(args) => check::run(&args),
             Command::Run(args) => run::run(&args),
         }
     }

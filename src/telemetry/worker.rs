@@ -7,7 +7,7 @@ use prometheus::local::{LocalHistogram, LocalIntCounter};
 
 use crate::engine::effects::{Outcome, Refusal};
 
-use super::{PartitionMetrics, Telemetry, clamped};
+use super::{Flow, PartitionMetrics, Telemetry, clamped};
 
 /// Outcomes in the order of the counters: the three that are no refusal, then the refusals.
 const N_OUTCOMES: usize = 3 + Refusal::ALL.len();
@@ -24,13 +24,6 @@ pub struct WorkerMetrics {
     flip_latency: LocalHistogram,
     cache_hits: LocalIntCounter,
     cache_misses: LocalIntCounter,
-}
-
-/// What happened to a segment since it was last handed over.
-#[derive(Debug, Default, Clone, Copy)]
-struct Flow {
-    entered: u64,
-    left: u64,
 }
 
 impl WorkerMetrics {

@@ -1,0 +1,79 @@
+//! What commands on definitions have in common: the schemas and the time zone they are read with, and how problems end.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::config::time_zone;
+use crate::definition::diagnostic::Diagnostic;
+use crate::definition::{self, Definitions};
+use crate::wire::schema::SchemaSet;
+
+use super::Failure;
+use super::exit::{Blame as _, Exit};
+
+/// What definitions are read with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Surroundings {
+    /// Directory of `.avsc` files: a site's own event types, next to the shipped ones
+    #[arg(long, value_name = "DIR")]
+    schemas: Option<PathBuf>,
+    /// Time zone of calendar windows, ages and bare dates
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = zone)]
+    timezone: TimeZone,
+}
+
+fn zone(name: &str) -> Result<TimeZone, String> {
+    time_zone(name).map(|zone| zone.0)
+}
+
+impl Surroundings {
+    /// The shipped schemas and a site's own.
+    pub(super) fn schemas(&self) -> Result<SchemaSet, Failure> {
+        match &self.schemas {
+            Some(directory) => SchemaSet::shipped_and(directory).blame(Exit::Wrong),
+            None => SchemaSet::shipped().blame(Exit::Wrong),
+        }
+    }
+
+    /// The definitions in a directory.
+    pub(super) fn definitions(&self, directory: &Path, schemas: &SchemaSet) -> Result<Definitions, Failure> {
+        definition::load(directory, schemas.schemas(), self.timezone.clone()).map_err(Diagnostics).blame(Exit::Wrong)
+    }
+
+    /// The time zone of bare dates.
+    pub(super) fn time_zone(&self) -> &TimeZone {
+        &self.timezone
+    }
+}
+
+/// All that is wrong with a set of definitions, for the person who wrote it.
+#[derive(Debug)]
+pub(super) struct Diagnostics(pub(super) Vec<Diagnostic>);
+
+impl std::error::Error for Diagnostics {}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for diagnostic in &self.0 {
+            writeln!(f, "{diagnostic}\n")?;
+        }
+        let errors = if self.0.len() == 1 { "error" } else { "errors" };
+        write!(f, "{} {errors}; nothing was put to work", self.0.len())
+    }
+}
+
+/// Reads an instant as definitions write it, or as epoch milliseconds. A bare date is its midnight in `zone`.
+pub(super) fn instant(text: &str, zone: &TimeZone) -> Result<i64, Failure> {
+    let date = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(zone.clone()).ok();
+    let epoch_ms = text.parse::<i64>().ok();
+    let parsed = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
+    epoch_ms
+        .or(parsed)
+        .or_else(|| date().map(|midnight| midnight.timestamp().as_millisecond()))
+        .ok_or_else(|| {
+            anyhow::anyhow!("`{text}` is no instant: write 2026-01-01, 2026-01-01T10:00:00Z or milliseconds")
+        })
+        .blame(Exit::Usage)
+}
