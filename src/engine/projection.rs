@@ -18,7 +18,8 @@ pub struct ProjectedField {
 pub struct ProjectedArray {
     /// Path to the array; through an outer array, the elements of all inner ones in order.
     pub path: Vec<String>,
-    /// Fields of each element.
+    /// Fields of each element. The record's envelope counts as theirs: `event_id`, `customer_id` or `occurred_at` that
+    /// an element does not say itself is the record's.
     pub fields: Vec<ProjectedField>,
 }
 

@@ -196,7 +196,23 @@ impl<'a> Filling<'a> {
             return Err(DecodeError::NoEventId);
         }
         self.record.envelope.occurred_at = self.occurred_at.ok_or(DecodeError::BadTime)?;
+        self.inherit();
         Ok(())
+    }
+
+    /// Elements have the envelope of their record.
+    fn inherit(&mut self) {
+        let Record { envelope, body: Body::Event(event) } = &mut *self.record else { return };
+        for (array, field, place) in &self.layout.inherited {
+            let value = match place {
+                Place::EventId => Value::Text(envelope.event_id.clone()),
+                Place::CustomerId => Value::Text(envelope.customer_id.clone()),
+                _ => Value::Instant(envelope.occurred_at),
+            };
+            let slots =
+                event.elements.get_mut(*array).into_iter().flatten().filter_map(|element| element.get_mut(*field));
+            slots.filter(|slot| !slot.is_known()).for_each(|slot| slot.clone_from(&value));
+        }
     }
 }
 

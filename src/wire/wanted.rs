@@ -59,6 +59,8 @@ pub(crate) struct Layout {
     pub(crate) arrays: Vec<usize>,
     /// The place of each list.
     pub(crate) lists: Vec<Place>,
+    /// Fields that elements have from their record: array, field, and the place in the envelope.
+    pub(crate) inherited: Vec<(usize, usize, Place)>,
 }
 
 /// What is wanted at one point of a schema, on the way down from the record or from an element.
@@ -74,7 +76,7 @@ pub(crate) struct View<'a> {
 impl Want {
     /// What a record of this kind needs, with the places laid out.
     pub(crate) fn new(kind: RecordKind, projection: &Projection) -> (Self, Layout) {
-        let mut layout = Layout { kind, field_count: 0, arrays: Vec::new(), lists: Vec::new() };
+        let mut layout = Layout { kind, field_count: 0, arrays: Vec::new(), lists: Vec::new(), inherited: Vec::new() };
         let mut root = Self::default();
         root.add(&["event_id".to_owned()], Place::EventId, &mut layout);
         root.add(&["customer_id".to_owned()], Place::CustomerId, &mut layout);
@@ -101,6 +103,9 @@ impl Want {
             let mut element = Self::default();
             for (field, ProjectedField { path, .. }) in projected.fields.iter().enumerate() {
                 element.add(path, Place::Element { array, field }, layout);
+                if let Some(place) = in_envelope(path) {
+                    layout.inherited.push((array, field, place));
+                }
             }
             self.at(&projected.path).arrays.push((array, element));
         }
@@ -118,6 +123,16 @@ impl Want {
     fn lists_within(&self, lists: &mut Vec<usize>) {
         lists.extend(self.goals.iter().map(|(_, list)| *list));
         self.children.values().for_each(|child| child.lists_within(lists));
+    }
+}
+
+/// The place of a path that is the name of a field of the envelope.
+fn in_envelope(path: &[String]) -> Option<Place> {
+    match path {
+        [name] if name == "event_id" => Some(Place::EventId),
+        [name] if name == "customer_id" => Some(Place::CustomerId),
+        [name] if name == "occurred_at" => Some(Place::OccurredAt),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::engine::value::Type;
 
 use super::super::ast::{Name, Path, Span};
 use super::super::diagnostic::did_you_mean;
+use super::mismatch;
 
 /// The envelope, which every element of an array has from its record.
 const ENVELOPE: [&str; 3] = ["event_id", "customer_id", "occurred_at"];
@@ -157,6 +158,7 @@ impl Walk<'_> {
                     return Err(self.unusable(message, self.one_of(position, fields)));
                 }
                 (FieldType::Scalar(found), Some(name)) => {
+                    let found = mismatch::with_article(found);
                     let message = format!("`{}` is {found}: it has no field `{}`", self.prefix(position), name.node);
                     return Err(PathProblem { span: name.span, message, help: None });
                 }
@@ -190,7 +192,9 @@ impl Walk<'_> {
 fn unknown_field(owner: &str, name: &Name, fields: &[Field]) -> PathProblem {
     let message = format!("`{owner}` has no field `{}`", name.node);
     let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+    let begun = || names.iter().find(|field| field.starts_with(&format!("{}_", name.node)));
     let help = did_you_mean(&name.node, names.iter().copied());
+    let help = help.or_else(|| begun().map(|field| format!("did you mean `{field}`?")));
     let help = help.unwrap_or_else(|| format!("its fields are `{}`", names.join("`, `")));
     PathProblem { span: name.span, message, help: Some(help) }
 }

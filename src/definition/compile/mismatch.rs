@@ -138,6 +138,9 @@ pub(super) fn arithmetic(op: ArithmeticOp, left: (&Expr, &Type), right: (&Expr, 
         (ArithmeticOp::Add, Type::Instant, Type::Instant) => {
             Some("the time between two instants is `INSTANT - INSTANT`".to_owned())
         }
+        (ArithmeticOp::Multiply, Type::Duration, Type::Duration) => {
+            Some("a duration is multiplied by a number".to_owned())
+        }
         (ArithmeticOp::Divide, Type::Number, Type::Duration) => Some("the duration comes first".to_owned()),
         _ => None,
     });

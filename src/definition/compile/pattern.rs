@@ -1,5 +1,7 @@
 //! Checks patterns: their steps, and what must be equal in both.
 
+use crate::engine::value::Type;
+
 use super::super::ast::{On, Path, Pattern, PatternKind, Relation, Step};
 use super::fields::{EventScope, path_span, path_text};
 use super::mismatch;
@@ -53,8 +55,12 @@ impl<'a> Checker<'a> {
             (Ok(_), Err(mut problem)) => {
                 if on.second.is_none() {
                     let text = path_text(&on.first);
-                    let help = format!("`on {text}` needs it in both; name the other one: `on {text} = …`");
-                    problem.help = Some(problem.help.map_or_else(|| help.clone(), |near| format!("{help}; {near}")));
+                    let near = problem.help.filter(|help| help.starts_with("did you"));
+                    let help = format!(
+                        "`on {text}` needs it in both steps; if it has another name in {}: `on {text} = …`",
+                        second.name()
+                    );
+                    problem.help = Some(near.map_or_else(|| help.clone(), |near| format!("{near} {help}")));
                 }
                 return self.path_problem(problem);
             }
@@ -70,7 +76,16 @@ impl<'a> Checker<'a> {
             describe(first, &on.first, &first_field.value_type),
             describe(second, second_path, &second_field.value_type)
         );
-        self.report("type-mismatch", on.span, message, None);
+        let listed = [
+            (first, &first_field.value_type, &second_field.value_type),
+            (second, &second_field.value_type, &first_field.value_type),
+        ];
+        let listed =
+            listed.into_iter().find(|(_, found, other)| matches!(found, Type::List(item) if item.as_ref() == *other));
+        let help = listed.map(|(scope, _, _)| {
+            format!("to pair with one element of a list, make the elements the step: `each {}.LIST`", scope.event.name)
+        });
+        self.report("type-mismatch", on.span, message, help);
         None
     }
 }

@@ -217,7 +217,7 @@ impl Checker<'_> {
         if matches!(found, Type::Number | Type::Duration) {
             return Some(found);
         }
-        let message = format!("`-` turns round a number or a duration, but this is {}", mismatch::with_article(&found));
+        let message = format!("`-` goes before a number or a duration, but this is {}", mismatch::with_article(&found));
         self.report("type-mismatch", expr.span, message, None);
         None
     }

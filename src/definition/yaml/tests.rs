@@ -69,3 +69,20 @@ fn hostile_files_are_refused() {
     let bomb: Vec<String> = std::iter::once("- &a0 [x]".to_owned()).chain(levels).collect();
     assert!(parse(&bomb.join("\n")).is_err());
 }
+
+proptest::proptest! {
+    /// Whatever is in a file, it is read or refused, and every place lies in it.
+    #[test]
+    fn no_file_makes_the_reader_panic(text in "([\\-:?,\\[\\]{}#&*!|>'\"%@` \n\t\r]|a|é|[0-9]|- |: |\n  |\\\\x|<<|\\.\\.\\.|---\n){0,60}") {
+        if let Ok(documents) = parse(&text) {
+            for node in documents.iter().flat_map(scalars) {
+                proptest::prop_assert!(text.get(node.range.clone()).is_some());
+                let scalar = node.as_scalar().unwrap();
+                for (start, character) in scalar.value.char_indices() {
+                    let range = scalar.locate(&text, &node.range, &(start..start + character.len_utf8()));
+                    proptest::prop_assert!(text.get(range).is_some());
+                }
+            }
+        }
+    }
+}

@@ -21,7 +21,12 @@ fn catalog() -> Catalog {
         ],
         arrays: vec![ProjectedArray {
             path: vec!["items".to_owned()],
-            fields: vec![field("price", Type::Number), field("category", Type::Text)],
+            fields: vec![
+                field("price", Type::Number),
+                field("category", Type::Text),
+                field("occurred_at", Type::Instant),
+                field("customer_id", Type::Text),
+            ],
         }],
     };
     let purchase = EventType { name: "purchase".to_owned(), projection, feeds: Vec::new() };
@@ -85,7 +90,7 @@ fn events_give_the_projected_fields() {
             "purchase",
             r#","total":0.1234567890123456789,"coupon":"x","items":[{"price":"2","category":"a"},{"price":3},null]"#,
         ),
-        &format!("e c {at}: 1 0.1234567890123456789 \"x\" [\"a\"] @{at} (2 \"a\") (3 ?)"),
+        &format!("e c {at}: 1 0.1234567890123456789 \"x\" [\"a\"] @{at} (2 \"a\" @{at} \"c\") (3 ? @{at} \"c\")"),
     );
     check(r#"{"type":"click","event_id":"e","customer_id":"c","occurred_at":-1}"#, "e c -1: 0 ");
 }
