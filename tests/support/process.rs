@@ -10,8 +10,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How often and how long a starting server is asked whether it answers: 90 seconds, for a machine with other work to do.
-const TRIES: u32 = 900;
+/// How often and how long a starting server is asked whether it answers: three minutes, for a machine with other
+/// work to do.
+const TRIES: u32 = 1800;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A running server. Dropping it kills it.
