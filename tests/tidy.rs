@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &["engine", "config"]),
     ("worker", &["engine", "store", "partition", "kafka", "wire", "telemetry", "config"]),
     ("http", &["engine", "definition", "wire", "store", "worker", "telemetry", "config"]),
-    ("testing", &["engine", "definition", "store"]),
+    ("testing", &["engine", "definition", "wire", "store", "partition"]),
     ("cli", ANY),
     ("main", ANY),
     ("lib", ANY),
