@@ -26,6 +26,7 @@ pub struct Broker {
     port: u16,
     server: Server,
     directory: TempDir,
+    n_names: AtomicU32,
 }
 
 /// A record as a subscriber sees it.
@@ -51,7 +52,7 @@ impl Broker {
             .replace("@DATA@", &directory.path().join("data").display().to_string());
         fs::write(directory.path().join("broker.properties"), settings).unwrap();
         let server = serve(&home, directory.path());
-        let mut broker = Self { port, server, directory };
+        let mut broker = Self { port, server, directory, n_names: AtomicU32::new(0) };
         broker.wait();
         broker
     }
@@ -67,10 +68,9 @@ impl Broker {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// A name that no other test of this binary uses.
+    /// A name that no other test on this broker is given.
     pub fn unique(&self, name: &str) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+        format!("{name}-{}", self.n_names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Settings of a client that talks to this broker.
