@@ -3,11 +3,15 @@
 use crate::engine::effects::Refusal;
 
 pub mod avro;
+pub mod change;
+pub mod container;
 pub mod customer;
 pub(crate) mod fill;
+pub mod framing;
 pub mod json;
 pub(crate) mod number;
 pub mod schema;
+pub mod text;
 pub(crate) mod wanted;
 
 /// Why bytes are no record.
@@ -40,6 +44,9 @@ pub enum DecodeError {
     /// A number or an instant outside what the engine reckons with.
     #[error("a number or instant is outside the supported range")]
     DoesNotFit,
+    /// The first bytes are of no format there is.
+    #[error("it is neither Avro with a schema id or fingerprint nor a JSON object")]
+    UnknownFormat,
     /// A control record lacks what it is for.
     #[error("a required field is missing")]
     Missing,
@@ -62,6 +69,7 @@ impl DecodeError {
             Self::NoCustomerId => Refusal::NoCustomerId,
             Self::NoEventId => Refusal::NoEventId,
             Self::BadTime => Refusal::BadTime,
+            Self::UnknownFormat => Refusal::UnknownSchema,
             _ => Refusal::Undecodable,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use apache_avro::Schema;
 
 use super::avro::shape::{FieldShape, RecordShape, Shape, ShapeError, ShapeId, Shapes, TimeUnit};
+use super::framing::fingerprint;
 use crate::engine::schema::{EventSchema, Field, FieldType, Schemas};
 use crate::engine::value::Type;
 
@@ -44,6 +45,8 @@ pub struct RecordSchema {
     pub kind: RecordKind,
     /// As Avro has it, self-contained: no type is defined elsewhere.
     pub avro: Schema,
+    /// Of the schema, as single-object messages carry it.
+    pub fingerprint: [u8; 8],
     pub(crate) shapes: Arc<Shapes>,
 }
 
@@ -142,7 +145,8 @@ impl SchemaSet {
             let Some((name, kind)) = classify(file, &shapes)? else { continue };
             let mut avro = avro;
             avro.denormalize(&others).map_err(|error| invalid(file, &error))?;
-            let record = RecordSchema { name, kind, avro, shapes: Arc::new(shapes) };
+            let fingerprint = fingerprint(&avro);
+            let record = RecordSchema { name, kind, avro, fingerprint, shapes: Arc::new(shapes) };
             if set.records.contains_key(&record.name) {
                 return Err(SchemaError::Duplicate { file: file.clone(), record: record.name });
             }
@@ -166,6 +170,12 @@ impl SchemaSet {
     /// All records, by name.
     pub fn records(&self) -> impl Iterator<Item = &RecordSchema> {
         self.records.values()
+    }
+
+    /// The record whose schema has this fingerprint.
+    #[must_use]
+    pub fn with_fingerprint(&self, fingerprint: [u8; 8]) -> Option<&RecordSchema> {
+        self.records().find(|record| record.fingerprint == fingerprint)
     }
 
     /// The record that data written with another schema belongs to: the one of the same name, or with that alias.

@@ -22,6 +22,14 @@ pub(super) fn compile(writer: &Shapes, reader: &Shapes, view: &View<'_>) -> Resu
     Ok(Program { blocks: compiler.blocks, main })
 }
 
+/// Compiles a program that skips a value.
+pub(super) fn skipping(writer: &Shapes) -> Program {
+    let resolution = Resolution::new(writer, writer);
+    let mut compiler = Compiler { resolution, blocks: Vec::new(), records: HashMap::new(), sizes: HashMap::new() };
+    let main = compiler.skipping(writer.root());
+    Program { blocks: compiler.blocks, main }
+}
+
 struct Compiler<'a> {
     resolution: Resolution<'a>,
     blocks: Vec<Vec<Step>>,

@@ -6,11 +6,11 @@ use apache_avro::Schema;
 
 use super::DecodeError;
 use super::fill::{Buffers, Filling};
-use super::schema::RecordSchema;
+use super::schema::{RecordKind, RecordSchema};
 use super::wanted::{Layout, View, Want};
 use crate::engine::catalog::EventTypeId;
 use crate::engine::projection::Projection;
-use crate::engine::record::Record;
+use crate::engine::record::{Body, Envelope, Record};
 use shape::{ShapeError, Shapes};
 
 pub(crate) mod compile;
@@ -66,10 +66,37 @@ impl Decoder {
         Ok(Self { program: Arc::new(program), layout: Arc::new(layout), event_type, buffers: Buffers::default() })
     }
 
+    /// A decoder that only finds where records end.
+    pub(crate) fn skipping(writer: &Schema) -> Result<Self, CompileError> {
+        let writer = Shapes::new(writer, &[])?;
+        let (_, layout) = Want::new(RecordKind::Erasure, &Projection::default());
+        let program = Arc::new(compile::skipping(&writer));
+        Ok(Self { program, layout: Arc::new(layout), event_type: EventTypeId::default(), buffers: Buffers::default() })
+    }
+
     /// Decodes into a record whose buffers are used again. After an error the record holds nothing of use.
     pub fn decode_into(&mut self, bytes: &[u8], record: &mut Record) -> Result<(), DecodeError> {
+        match self.decode_first_into(bytes, record)? {
+            (_, length) if length < bytes.len() => Err(DecodeError::TrailingBytes),
+            (result, _) => result,
+        }
+    }
+
+    /// Decodes the first of several records, with its length: known even if the record is refused for what it says.
+    pub(crate) fn decode_first_into(
+        &mut self,
+        bytes: &[u8],
+        record: &mut Record,
+    ) -> Result<(Result<(), DecodeError>, usize), DecodeError> {
         let mut filling = Filling::begin(&self.layout, self.event_type, &mut self.buffers, record);
-        run::run(&self.program, bytes, &mut filling)?;
-        filling.finish()
+        let length = run::run(&self.program, bytes, &mut filling)?;
+        Ok((filling.finish(), length))
+    }
+
+    /// The length of the first of several records.
+    pub(crate) fn first_length(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut record = Record { envelope: Envelope::default(), body: Body::Erasure };
+        let mut filling = Filling::begin(&self.layout, self.event_type, &mut self.buffers, &mut record);
+        run::run(&self.program, bytes, &mut filling).ok()
     }
 }

@@ -10,11 +10,11 @@ const MAX_CALLS: usize = 64;
 /// Items that take no bytes cost nothing to claim, so their number has a limit of its own.
 const MAX_EMPTY_ITEMS: u64 = 1 << 16;
 
-/// Reads exactly one record.
-pub(super) fn run(program: &Program, bytes: &[u8], filling: &mut Filling<'_>) -> Result<(), DecodeError> {
+/// Reads one record, and says how many bytes it takes.
+pub(super) fn run(program: &Program, bytes: &[u8], filling: &mut Filling<'_>) -> Result<usize, DecodeError> {
     let mut run = Run { program, cursor: Cursor::new(bytes), filling, calls: 0, empty_items: 0 };
     run.block(program.main)?;
-    if run.cursor.left() > 0 { Err(DecodeError::TrailingBytes) } else { Ok(()) }
+    Ok(bytes.len() - run.cursor.left())
 }
 
 struct Run<'a, 'f> {

@@ -5,11 +5,11 @@ use apache_avro::writer::datum::GenericDatumWriter;
 
 use super::*;
 use crate::engine::projection::{ProjectedArray, ProjectedField};
-use crate::engine::record::{Body, Envelope};
 use crate::engine::value::{Type, Value};
 use crate::wire::schema::SchemaSet;
 
 mod evolution;
+#[expect(clippy::cast_possible_truncation, reason = "random numbers are cut to the size that is wanted of them")]
 mod random;
 
 fn blank() -> Record {
@@ -21,8 +21,8 @@ const ENVELOPE: &str = r#"{"name":"event_id","type":"string"},{"name":"customer_
 
 /// An event schema with these fields after the envelope.
 fn event(fields: &[String]) -> String {
-    let fields: String = fields.iter().map(|field| format!(",{field}")).collect();
-    format!(r#"{{"type":"record","name":"e","fields":[{ENVELOPE}{fields}]}}"#)
+    let fields: Vec<_> = std::iter::once(ENVELOPE).chain(fields.iter().map(String::as_str)).collect();
+    format!(r#"{{"type":"record","name":"e","fields":[{}]}}"#, fields.join(","))
 }
 
 fn reader(text: &str) -> SchemaSet {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::catalog::EventType;
 use crate::engine::projection::{ProjectedArray, ProjectedField};
-use crate::engine::record::Body;
+use crate::engine::record::{Body, Envelope};
 use crate::engine::value::Type;
 
 fn field(path: &str, value_type: Type) -> ProjectedField {
@@ -55,14 +55,17 @@ fn show_all(values: &[Value]) -> String {
 
 fn decode(text: &str) -> Result<String, JsonError> {
     let mut decoder = JsonDecoder::new(&SchemaSet::shipped().unwrap(), &catalog());
-    let mut record = Record { envelope: Default::default(), body: Body::Erasure };
+    let mut record = Record { envelope: Envelope::default(), body: Body::Erasure };
     decoder.decode_into(text.as_bytes(), &mut record)?;
     let body = match &record.body {
         Body::Event(event) => {
             let elements = event.elements.iter().flatten().map(|element| format!(" ({})", show_all(element)));
             format!("{} {}{}", event.event_type.0, show_all(&event.fields), elements.collect::<String>())
         }
-        Body::Profile(traits) => traits.iter().map(|(name, value)| format!("{name}={} ", show(value))).collect(),
+        Body::Profile(traits) => {
+            let traits: Vec<_> = traits.iter().map(|(name, value)| format!("{name}={}", show(value))).collect();
+            traits.join(" ")
+        }
         Body::Consent { purpose, granted } => format!("{purpose} {granted}"),
         Body::Erasure => "erasure".to_owned(),
     };
@@ -99,7 +102,7 @@ fn events_give_the_projected_fields() {
 fn control_records_give_what_they_are_for() {
     check(
         &with("profile", r#","traits":{"a":1.50,"b":null,"c":["x"],"d":true,"e":"t","f":1e99}"#),
-        r#"e c 1767225600500: a=1.50 b=? c=["x"] d=true e="t" f=? "#,
+        r#"e c 1767225600500: a=1.50 b=? c=["x"] d=true e="t" f=?"#,
     );
     check(&with("consent", r#","purpose":"marketing","granted":false"#), "e c 1767225600500: marketing false");
     check(&with("erasure", ""), "e c 1767225600500: erasure");

@@ -53,9 +53,9 @@ pub(super) fn kind() -> impl Strategy<Value = Kind> {
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let boxed = inner.clone().prop_map(Box::new);
-        let nullable = |kind: &Box<Kind>| !matches!(**kind, Kind::Null | Kind::Optional(_) | Kind::Union(_));
+        let nullable = |kind: &Kind| !matches!(kind, Kind::Null | Kind::Optional(_) | Kind::Union(_));
         prop_oneof![
-            boxed.clone().prop_filter("unions are not nested", nullable).prop_map(Kind::Optional),
+            boxed.clone().prop_filter("unions are not nested", move |kind| nullable(kind)).prop_map(Kind::Optional),
             boxed.clone().prop_map(Kind::Array),
             boxed.prop_map(Kind::Map),
             Just(Kind::Union(vec![Kind::Text, Kind::Long, Kind::Null])),
@@ -125,8 +125,8 @@ impl Kind {
             Self::Bool => Avro::Boolean(random.below(2) == 1),
             Self::Int => Avro::Int(random.integer() as i32),
             Self::Long => Avro::Long(random.integer()),
-            Self::Float => Avro::Float(random.integer() as i16 as f32 / 8.0),
-            Self::Double => Avro::Double(random.integer() as i32 as f64 / 100.0),
+            Self::Float => Avro::Float(f32::from(random.integer() as i16) / 8.0),
+            Self::Double => Avro::Double(f64::from(random.integer() as i32) / 100.0),
             Self::Text => Avro::String("é".repeat(random.below(20) as usize)),
             Self::Bytes => Avro::Bytes(vec![0xff; random.below(5) as usize]),
             Self::Enum => {
@@ -224,7 +224,9 @@ impl Kind {
             (Self::Optional(kind), Avro::Union(_, value)) => kind.collect(value, path, listed, found),
             (Self::Array(kind), Avro::Array(items)) => {
                 *listed = true;
-                items.iter().for_each(|item| kind.collect(item, path, listed, found));
+                for item in items {
+                    kind.collect(item, path, listed, found);
+                }
             }
             (Self::Record(kinds), Avro::Record(fields)) => {
                 let index: usize = path[0][1..].parse().unwrap();
@@ -245,7 +247,9 @@ impl Kind {
         match (self, value) {
             (Self::Optional(kind), Avro::Union(_, value)) => kind.elements(value, path, found),
             (Self::Array(kind), Avro::Array(items)) => {
-                items.iter().for_each(|item| kind.elements(item, path, found));
+                for item in items {
+                    kind.elements(item, path, found);
+                }
             }
             (Self::Record(_), Avro::Record(_)) if path.is_empty() => found.push((self, value)),
             (Self::Record(kinds), Avro::Record(fields)) => {
