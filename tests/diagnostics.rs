@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use jiff::tz::TimeZone;
-use segue::definition::load_texts;
+use segue::definition::{load, load_texts};
 use segue::engine::schema::{EventSchema, Field, FieldType, Schemas};
 use segue::engine::value::Type;
 use segue::wire::schema::SchemaSet;
@@ -59,8 +59,8 @@ fn messages(path: &Path) -> String {
     }
 }
 
-fn bad_definitions() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions/bad");
+fn definitions(kind: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions").join(kind);
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
@@ -69,7 +69,7 @@ fn bad_definitions() -> Vec<PathBuf> {
 
 #[test]
 fn every_wrong_definition_is_refused_in_the_words_agreed_on() {
-    let paths = bad_definitions();
+    let paths = definitions("bad");
     assert!(paths.len() >= 60, "only {} wrong definitions", paths.len());
     let mut different = Vec::new();
     for path in paths {
@@ -84,4 +84,28 @@ fn every_wrong_definition_is_refused_in_the_words_agreed_on() {
         }
     }
     assert!(different.is_empty(), "{}", different.join("\n\n"));
+}
+
+#[test]
+fn every_right_definition_is_accepted() {
+    for path in definitions("good") {
+        assert_eq!(messages(&path), "no problem found\n", "{}", path.display());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_said_in_a_sentence() {
+    let directory = tempfile::tempdir().unwrap();
+    let message = |path: &Path| {
+        let problems = load(path, &schemas(), TimeZone::UTC).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        problems[0].to_string().replace(&*directory.path().to_string_lossy(), "DIR")
+    };
+    let expected = "error[SEG100]: there is no definition file (`.yaml` or `.yml`) in this directory\n --> DIR";
+    assert_eq!(message(directory.path()), expected);
+    let expected =
+        "error[SEG100]: this directory cannot be read: No such file or directory (os error 2)\n --> DIR/none";
+    assert_eq!(message(&directory.path().join("none")), expected);
+    fs::write(directory.path().join("a.yaml"), b"segments:\n- \xff").unwrap();
+    assert_eq!(message(directory.path()), "error[SEG100]: this file is not UTF-8 text (line 2)\n --> DIR/a.yaml");
 }

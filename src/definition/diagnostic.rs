@@ -33,7 +33,7 @@ pub struct Problem {
 pub struct Diagnostic {
     /// The file, as it was given.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 for what is wrong with a file or directory as a whole.
     pub line: usize,
     /// The column, from 1, in characters.
     pub column: usize,
@@ -110,6 +110,9 @@ impl fmt::Display for Diagnostic {
         let lead: String =
             self.source_line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         writeln!(f, "error[{}]: {}", self.code, self.message)?;
+        if self.line == 0 {
+            return write!(f, " --> {}", self.file);
+        }
         writeln!(f, "{gutter}--> {}:{}:{}", self.file, self.line, self.column)?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{number} | {}", self.source_line)?;

@@ -126,5 +126,5 @@ fn read_file(path: &Path) -> Result<String, Box<Diagnostic>> {
 }
 
 fn unreadable(path: &Path, message: String) -> Diagnostic {
-    Diagnostic::new(&path.display().to_string(), "", &(0..0), "SEG100", message)
+    Diagnostic { line: 0, ..Diagnostic::new(&path.display().to_string(), "", &(0..0), "SEG100", message) }
 }
