@@ -6,6 +6,8 @@ pub mod config;
 pub mod definition;
 pub mod engine;
 #[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
 pub mod kafka;
 pub mod partition;
 pub mod store;

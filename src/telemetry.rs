@@ -54,6 +54,32 @@ pub struct Flow {
     pub left: u64,
 }
 
+/// Sums over everything counted.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub struct Totals {
+    /// Records read, whatever became of them.
+    pub events: u64,
+    /// Changes committed.
+    pub changes: u64,
+    event_latencies: u64,
+    event_latency_seconds: f64,
+}
+
+impl Totals {
+    /// The mean time from an event to its change since `before`, milliseconds, if there was any.
+    pub fn mean_event_latency_ms_since(&self, before: &Self) -> Option<u64> {
+        let n = self.event_latencies.checked_sub(before.event_latencies).filter(|n| *n > 0)?;
+        let milliseconds = (self.event_latency_seconds - before.event_latency_seconds) * 1000.0;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a mean for people, rounded"
+        )]
+        Some((milliseconds / n as f64).round() as u64)
+    }
+}
+
 /// Seconds: from half a millisecond, which is a commit on a fast disk, to a minute, which is an outage.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -176,6 +202,21 @@ impl Telemetry {
             *if entered { &mut flow.entered } else { &mut flow.left } += count;
         }
         flows
+    }
+
+    /// Sums over everything counted since this process started.
+    pub fn totals(&self) -> Totals {
+        let flows = self.changes_by_segment();
+        let families = self.events.collect();
+        let events = families.iter().flat_map(MetricFamily::get_metric).map(|metric| metric.get_counter().get_value());
+        let latency = self.latency.with_label_values(&["event"]);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integer counters, shown as floats")]
+        Totals {
+            events: events.sum::<f64>() as u64,
+            changes: flows.values().map(|flow| flow.entered + flow.left).sum(),
+            event_latencies: latency.get_sample_count(),
+            event_latency_seconds: latency.get_sample_sum(),
+        }
     }
 
     /// All metrics in Prometheus' text format.

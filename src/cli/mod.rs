@@ -1,9 +1,13 @@
 //! What can be typed: one file for each command. Results go to standard output, all else to standard error.
 
 mod check;
+mod events;
 mod exit;
+mod explain;
+mod replay;
 mod run;
 mod set;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -22,8 +26,11 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Check(check::Args),
     Run(run::Args),
+    Check(check::Args),
+    Test(test::Args),
+    Replay(replay::Args),
+    Explain(explain::Args),
 }
 
 impl Cli {
@@ -33,8 +40,11 @@ impl Cli {
     /// When it could not be done.
     pub fn run(self) -> Result<Exit, Failure> {
         match self.command {
-            Command::Check(args) => check::run(&args),
             Command::Run(args) => run::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Test(args) => test::run(&args),
+            Command::Replay(args) => replay::run(&args),
+            Command::Explain(args) => explain::run(&args),
         }
     }
 }

@@ -77,20 +77,28 @@ impl Replay {
     /// # Errors
     /// When it is no record, or one that is refused; the replay goes on with the next.
     pub fn offer_json(&mut self, text: &[u8], origin: &Origin) -> Result<Outcome, OfferError> {
-        self.json.decode_into(text, &mut self.record)?;
-        self.offer_decoded(origin)
+        self.decode_json(text)?;
+        self.take_in(origin)
     }
 
-    /// Takes in one record, decoded by somebody else.
+    /// Decodes one JSON object into the record that is next [taken in](Self::take_in).
+    ///
+    /// # Errors
+    /// When it is no record; the replay goes on with the next.
+    pub fn decode_json(&mut self, text: &[u8]) -> Result<(), JsonError> {
+        self.json.decode_into(text, &mut self.record)
+    }
+
+    /// The record that is next [taken in](Self::take_in), for other decoders to fill.
+    pub fn record(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    /// Takes in the record that was decoded last.
     ///
     /// # Errors
     /// When it is refused; the replay goes on with the next.
-    pub fn offer(&mut self, record: Record, origin: &Origin) -> Result<Outcome, OfferError> {
-        self.record = record;
-        self.offer_decoded(origin)
-    }
-
-    fn offer_decoded(&mut self, origin: &Origin) -> Result<Outcome, OfferError> {
+    pub fn take_in(&mut self, origin: &Origin) -> Result<Outcome, OfferError> {
         let outcome = self.partition.offer(&self.record, origin, None)?;
         self.n_uncommitted += 1;
         if self.options.commit_every.is_some_and(|every| self.n_uncommitted >= every) {
@@ -132,6 +140,11 @@ impl Replay {
     /// When the store holds something unreadable.
     pub fn customer(&mut self, customer_id: &str) -> Result<Option<Customer>, StoreError> {
         self.partition.customer(customer_id)
+    }
+
+    /// The partition, to explain and to look into.
+    pub fn partition(&mut self) -> &mut Partition<MemoryStore> {
+        &mut self.partition
     }
 
     /// The definitions at work.
