@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -47,6 +48,47 @@ fn what_waits_is_refused_by_name() {
         assert_eq!(problem.code, "SEG151", "{problem}");
         assert!(problem.message.contains("percentile"), "{problem}");
     }
+}
+
+/// Each block of YAML in the guide is a whole file of definitions, with tests.
+#[test]
+fn what_the_language_guide_shows_is_true() {
+    let page = fs::read_to_string(root().join("docs/language.md")).unwrap();
+    let blocks = blocks(&page);
+    assert!(blocks.len() >= 9, "the guide has {} blocks", blocks.len());
+    for block in blocks {
+        match load_texts(&[("docs/language.md".to_owned(), block)], schemas().schemas(), TimeZone::UTC) {
+            Ok(definitions) => check(&definitions),
+            Err(problems) => panic!("{}", in_words(&problems)),
+        }
+    }
+}
+
+#[test]
+fn the_definition_that_the_readme_explains_is_shipped() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let carts = fs::read_to_string(root().join("deploy/segments/carts.yaml")).unwrap();
+    let explained = blocks(&readme).swap_remove(0);
+    for line in explained.lines() {
+        assert!(carts.contains(line), "deploy/segments/carts.yaml has no line {line:?}");
+    }
+}
+
+/// The blocks of YAML of a page, each behind as many empty lines as its place in the page has before it: so a complaint
+/// names the line of the page.
+fn blocks(page: &str) -> Vec<String> {
+    let mut blocks: Vec<String> = Vec::new();
+    let mut is_inside = false;
+    for (index, line) in page.lines().enumerate() {
+        match (is_inside, line) {
+            (false, "```yaml") => blocks.push("\n".repeat(index + 1)),
+            (true, "```") => {}
+            (true, line) => blocks.last_mut().unwrap().extend([line, "\n"]),
+            (false, _) => continue,
+        }
+        is_inside = line != "```";
+    }
+    blocks
 }
 
 /// Runs every test of a set; all differences are reported together.
