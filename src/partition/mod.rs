@@ -82,6 +82,10 @@ impl<S: Store> Partition<S> {
         self.clock.follow(envelope.occurred_at, self.engine.limits().grace_ms, wall_ms);
         self.pass_deadlines(usize::MAX)?;
         self.apply(record, origin)?;
+        // What a late record leads to may be behind the clock already.
+        if self.clock.now().is_some_and(|now| envelope.occurred_at < now) {
+            self.pass_deadlines(usize::MAX)?;
+        }
         Ok(Outcome::Processed)
     }
 
