@@ -184,9 +184,12 @@ impl PatternState {
 }
 
 /// Whether `a` is an A before `b`, less than D apart and with the same key: what `then` and `after` look for before a
-/// B, and `without` after an A.
+/// B, and `without` after an A. A match has the rank of the event whose fields it has, and is no other event than that.
 fn precedes(a: &Occurrence, b: &Occurrence, pattern: &Pattern) -> bool {
-    a.order() < b.order() && b.at < a.at.saturating_add(pattern.duration_ms) && a.pairs_with(b, pattern.on)
+    a.rank != b.rank
+        && a.order() < b.order()
+        && b.at < a.at.saturating_add(pattern.duration_ms)
+        && a.pairs_with(b, pattern.on)
 }
 
 fn insert(occurrences: &mut Vec<Occurrence>, occurrence: Occurrence) {
