@@ -128,8 +128,10 @@ fn slope(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Decimal> {
         Op::Anniversary(operand) if !evaluator.answer(operand).moves => Some(Decimal::NEGATIVE_ONE),
         Op::Negate(operand) => slope(evaluator, operand).map(|slope| -slope),
         Op::Coalesce(nodes) => {
-            let known = nodes.into_iter().find(|node| evaluator.value(*node).is_known())?;
-            slope(evaluator, known)
+            // One that is unknown now and moves may be known at the next instant.
+            let first =
+                nodes.into_iter().find(|node| evaluator.value(*node).is_known() || evaluator.answer(*node).moves)?;
+            if evaluator.value(first).is_known() { slope(evaluator, first) } else { None }
         }
         Op::Arithmetic(op, left, right) => {
             let (left_slope, right_slope) = (slope(evaluator, left)?, slope(evaluator, right)?);
@@ -225,6 +227,10 @@ impl Stretch {
         }
     }
 
+    fn is_unknown(&self) -> bool {
+        matches!(self, Self::Fixed(Value::Unknown))
+    }
+
     fn from_corners(corners: [Option<Decimal>; 4]) -> Self {
         let [Some(a), Some(b), Some(c), Some(d)] = corners else { return Self::Anything };
         Self::Between(a.min(b).min(c).min(d), a.max(b).max(c).max(d))
@@ -240,28 +246,34 @@ fn stretch(evaluator: &mut Evaluator<'_>, id: NodeId, from: i64, to: i64) -> Str
     }
     match op {
         Op::Now => Stretch::Between(Decimal::from(from), Decimal::from(to)),
-        Op::Negate(operand) => match stretch(evaluator, operand, from, to).ends() {
-            Some((low, high)) => Stretch::Between(-high, -low),
-            None => Stretch::Anything,
-        },
+        Op::Negate(operand) => {
+            let operand = stretch(evaluator, operand, from, to);
+            match operand.ends() {
+                Some((low, high)) => Stretch::Between(-high, -low),
+                None => operand,
+            }
+        }
         Op::Arithmetic(op, left, right) => {
-            let left = stretch(evaluator, left, from, to).ends();
-            let right = stretch(evaluator, right, from, to).ends();
+            let left = stretch(evaluator, left, from, to);
+            let right = stretch(evaluator, right, from, to);
+            let by_zero = op == ArithmeticOp::Divide && right.ends() == Some((Decimal::ZERO, Decimal::ZERO));
+            if left.is_unknown() || right.is_unknown() || by_zero {
+                return Stretch::Fixed(Value::Unknown);
+            }
             let is_instant = evaluator.node(id).value_type == Type::Instant;
-            let (Some(left), Some(right)) = (left, right) else { return Stretch::Anything };
+            let (Some(left), Some(right)) = (left.ends(), right.ends()) else { return Stretch::Anything };
             match (combine(op, left, right), is_instant) {
                 (Stretch::Between(low, high), true) => Stretch::Between(low.floor(), high.floor()),
                 (other, _) => other,
             }
         }
         Op::Coalesce(nodes) => {
-            let first = nodes.into_iter().find(|node| evaluator.value(*node).is_known());
-            first.map_or(Stretch::Anything, |node| stretch(evaluator, node, from, to))
+            let mut stretches = nodes.into_iter().map(|node| stretch(evaluator, node, from, to));
+            stretches.find(|stretch| !stretch.is_unknown()).unwrap_or(Stretch::Fixed(Value::Unknown))
         }
         Op::Age(operand) => {
-            let Some((earliest, latest)) = stretch(evaluator, operand, from, to).ends() else {
-                return Stretch::Anything;
-            };
+            let operand = stretch(evaluator, operand, from, to);
+            let Some((earliest, latest)) = operand.ends() else { return operand };
             let years = |born: Decimal, at| Some(Decimal::from(calendar::age(born.to_i64()?, at, zone)?.0));
             match (years(latest, from), years(earliest, to)) {
                 (Some(low), Some(high)) => Stretch::Between(low, high),
@@ -304,21 +316,27 @@ fn holds_over(evaluator: &mut Evaluator<'_>, id: NodeId, from: i64, to: i64) -> 
         Op::Compare(op, left, right) => {
             let left = stretch(evaluator, left, from, to);
             let right = stretch(evaluator, right, from, to);
-            if matches!(left, Stretch::Fixed(Value::Unknown)) || matches!(right, Stretch::Fixed(Value::Unknown)) {
+            if left.is_unknown() || right.is_unknown() {
                 return Some(false);
             }
             ordered(op, left.ends()?, right.ends()?)
         }
         Op::Between { negated, value, low, high } => {
-            let value = stretch(evaluator, value, from, to).ends()?;
-            let low = stretch(evaluator, low, from, to).ends()?;
-            let high = stretch(evaluator, high, from, to).ends()?;
+            let [value, low, high] = [value, low, high].map(|node| stretch(evaluator, node, from, to));
+            if value.is_unknown() || low.is_unknown() || high.is_unknown() {
+                return Some(false);
+            }
+            let (value, low, high) = (value.ends()?, low.ends()?, high.ends()?);
             let above = ordered(CompareOp::GreaterOrEqual, value, low)?;
             let below = ordered(CompareOp::LessOrEqual, value, high)?;
             Some((above && below) != negated)
         }
         Op::In { negated, value, items } => {
-            let value = stretch(evaluator, value, from, to).ends()?;
+            let value = stretch(evaluator, value, from, to);
+            if value.is_unknown() {
+                return Some(false);
+            }
+            let value = value.ends()?;
             for item in &items {
                 let item = position(item)?;
                 if ordered(CompareOp::Equal, value, (item, item))? {
@@ -328,7 +346,11 @@ fn holds_over(evaluator: &mut Evaluator<'_>, id: NodeId, from: i64, to: i64) -> 
             Some(negated)
         }
         Op::IsKnown { negated, operand } => {
-            stretch(evaluator, operand, from, to).ends()?;
+            let operand = stretch(evaluator, operand, from, to);
+            if operand.is_unknown() {
+                return Some(negated);
+            }
+            operand.ends()?;
             Some(!negated)
         }
         _ => None,
