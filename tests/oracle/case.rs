@@ -62,7 +62,7 @@ impl fmt::Display for Case {
         let until = until.map(rfc3339).unwrap_or_default();
         writeln!(
             f,
-            "# timezone={zone} grace={grace_ms} allowed_lateness={allowed_lateness_ms} dedup_ids={dedup_ids} \
+            "# settings: timezone={zone} grace={grace_ms} allowed_lateness={allowed_lateness_ms} dedup_ids={dedup_ids} \
              dedup_window={dedup_window_ms} until={until}"
         )?;
         write!(f, "{}---\n{}", file(&self.set), self.events())
@@ -71,8 +71,9 @@ impl fmt::Display for Case {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { customer, sequence, at, entered, segment, cause } = self;
+        let Self { customer, sequence, at, entered, segment, cause, traits } = self;
         let change = if *entered { "entered" } else { "left" };
-        write!(f, "{customer} {sequence} {} {change} {segment} ({cause})", rfc3339(*at))
+        write!(f, "{customer} {sequence} {} {change} {segment} ({cause})", rfc3339(*at))?;
+        traits.iter().try_for_each(|(name, value)| write!(f, " {name}={value:?}"))
     }
 }

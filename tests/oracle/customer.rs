@@ -104,6 +104,14 @@ impl Customer {
         Some(self.evaluate_all(world))
     }
 
+    /// The value of a trait at own time.
+    pub(crate) fn trait_now(&self, name: &str, world: &World) -> Val {
+        match View::new(self, world, (self.own_time, self.own_time), false).trait_value(name) {
+            Abs::Const(value) => value,
+            other => panic!("not settled at one instant: {other:?}"),
+        }
+    }
+
     fn evaluate_all(&mut self, world: &World) -> Moves {
         self.quiet_until = self.own_time;
         for pattern in world.patterns() {

@@ -13,6 +13,7 @@ pub(crate) struct Segment {
     pub(crate) when: Expr,
     pub(crate) until: Option<Expr>,
     pub(crate) purpose: Option<String>,
+    pub(crate) carry: Vec<String>,
 }
 
 /// A group and its tiers, first match first.
@@ -21,6 +22,7 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) purpose: Option<String>,
     pub(crate) tiers: Vec<(String, Expr)>,
+    pub(crate) carry: Vec<String>,
 }
 
 /// A whole set.
@@ -33,6 +35,17 @@ pub(crate) struct Set {
 }
 
 impl Set {
+    /// The traits that go with the changes of a segment or tier.
+    pub(crate) fn carried(&self, segment: &str) -> &[String] {
+        match segment.split_once('.') {
+            Some((group, _)) => {
+                self.groups.iter().find(|known| known.name == group).map(|group| group.carry.as_slice())
+            }
+            None => self.segments.iter().find(|known| known.name == segment).map(|segment| segment.carry.as_slice()),
+        }
+        .unwrap_or_default()
+    }
+
     /// All expressions of the set.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
         let traits = self.traits.iter().map(|(_, value)| value);

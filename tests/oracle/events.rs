@@ -21,7 +21,8 @@ struct Writer<'a> {
 
 /// Random lines, and an instant after them all.
 pub(crate) fn history(random: &mut Random, schemas: &Schemas, generated: &Generated, base_ms: i64) -> (Vec<Json>, i64) {
-    let count = random.between(3, 16);
+    let most = if random.percent(10) { 40 } else { 16 };
+    let count = random.between(3, most);
     let customers = random.between(1, 3);
     let mut writer = Writer { random, schemas, durations_ms: &generated.durations_ms, instants: vec![], base_ms };
     let mut lines: Vec<Json> = vec![];
@@ -127,6 +128,10 @@ impl Writer<'_> {
 
     fn value(&mut self, of: &FieldType) -> Json {
         let length = self.random.below(4);
+        if self.random.percent(1) {
+            // Of a wrong type, whatever is expected: the record is undecodable.
+            return json!({"wrong": [true]});
+        }
         match of {
             FieldType::Bool => json!(self.random.percent(50)),
             FieldType::Number => self.number(),

@@ -102,17 +102,29 @@ impl Generator<'_> {
             }
             let purpose = self.random.percent(20).then(|| self.random.word(&PURPOSES).to_owned());
             if self.random.percent(20) {
-                let group = Group { name: format!("g{index}"), purpose, tiers: self.tiers() };
+                let group = Group { name: format!("g{index}"), purpose, tiers: self.tiers(), carry: self.carried() };
                 self.segments.extend(group.tiers.iter().map(|(tier, _)| format!("{}.{tier}", group.name)));
                 set.groups.push(group);
             } else {
                 let when = self.condition(&Place::Customer, 2);
                 let until = self.random.percent(30).then(|| self.condition(&Place::Customer, 1));
-                set.segments.push(Segment { name: format!("s{index}"), when, until, purpose });
+                let carry = self.carried();
+                set.segments.push(Segment { name: format!("s{index}"), when, until, purpose, carry });
                 self.segments.push(format!("s{index}"));
             }
         }
         set
+    }
+
+    /// Traits whose values are exact and so can be compared.
+    fn carried(&mut self) -> Vec<String> {
+        let exact: Vec<String> = self
+            .traits
+            .iter()
+            .filter(|(_, of)| !matches!(of, Ty::Ratio | Ty::Duration))
+            .map(|(name, _)| name.clone())
+            .collect();
+        exact.into_iter().filter(|_| self.random.percent(30)).collect()
     }
 
     fn profile(&mut self, profile: &mut BTreeMap<String, FieldType>) {
@@ -150,7 +162,7 @@ impl Generator<'_> {
         if depth > 0 && self.random.percent(45) {
             return self.compound(place, depth - 1);
         }
-        bare(match self.random.below(if customer { 13 } else { 8 }) {
+        bare(match self.random.below(if customer { 13 } else { 9 }) {
             0 | 1 => self.compare(place, Ty::Number, depth),
             2 => self.text_condition(place, depth),
             3 => self.compare(place, Ty::Instant, depth),
@@ -263,6 +275,15 @@ impl Generator<'_> {
             (Ty::Text, FieldType::Text) | (Ty::Instant, FieldType::Instant) => !leaf.list,
             _ => false,
         };
+        if ty == Ty::Duration {
+            let (left, right) =
+                (self.field_operand(Ty::Instant, leaves, 0), self.field_operand(Ty::Instant, leaves, 0));
+            return bare(ExprKind::Arithmetic {
+                op: ArithmeticOp::Subtract,
+                left: Box::new(left),
+                right: Box::new(right),
+            });
+        }
         let fitting: Vec<&Leaf> = leaves.iter().filter(fits).collect();
         if fitting.is_empty() {
             return if ty == Ty::Texts { self.any_texts(leaves) } else { bare(self.literal(ty)) };

@@ -255,6 +255,10 @@ fn type_name(of: &FieldType) -> String {
     }
 }
 
+fn carry(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("    carry: [{}]", names.join(", ")))
+}
+
 /// A set as a definition file.
 pub(crate) fn file(set: &Set) -> String {
     let yaml = |expr: &Expr| format!("'{}'", text(expr).replace('\'', "''"));
@@ -279,6 +283,7 @@ pub(crate) fn file(set: &Set) -> String {
         line(format!("    when: {}", yaml(&segment.when)));
         segment.until.iter().for_each(|until| line(format!("    until: {}", yaml(until))));
         segment.purpose.iter().for_each(|purpose| line(format!("    purpose: {purpose}")));
+        carry(&segment.carry).into_iter().for_each(&mut line);
     }
     if !set.groups.is_empty() {
         line("groups:".to_owned());
@@ -286,6 +291,7 @@ pub(crate) fn file(set: &Set) -> String {
     for group in &set.groups {
         line(format!("  - name: {}", group.name));
         group.purpose.iter().for_each(|purpose| line(format!("    purpose: {purpose}")));
+        carry(&group.carry).into_iter().for_each(&mut line);
         line("    tiers:".to_owned());
         group.tiers.iter().for_each(|(tier, when)| line(format!("      - {{name: {tier}, when: {}}}", yaml(when))));
     }

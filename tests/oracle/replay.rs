@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use crate::customer::{Customer, Moves, held_nodes, patterns_in};
 use crate::definitions::Set;
 use crate::record::{Body, FieldType, Record, Schemas, decode};
+use crate::value::Val;
 
 /// What the two sides are run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) struct Change {
     pub(crate) entered: bool,
     pub(crate) segment: String,
     pub(crate) cause: String,
+    /// What the carried traits were; not compared for an erasure, which leaves none.
+    pub(crate) traits: Vec<(String, Val)>,
 }
 
 /// What everything is evaluated against.
@@ -196,8 +199,17 @@ impl Partition<'_> {
         }
     }
 
+    fn carried(&self, customer_id: &str, segment: &str) -> Vec<(String, Val)> {
+        let customer = self.ledgers.get(customer_id).and_then(|ledger| ledger.customer.as_ref());
+        let names = self.world.set.carried(segment).iter();
+        customer
+            .map(|customer| names.map(|name| (name.clone(), customer.trait_now(name, self.world))).collect())
+            .unwrap_or_default()
+    }
+
     fn report(&mut self, customer_id: &str, at: i64, moves: Moves, cause: &str) {
         for (entered, segment) in moves {
+            let traits = self.carried(customer_id, &segment);
             let ledger = self.ledgers.entry(customer_id.to_owned()).or_default();
             ledger.sequence += 1;
             self.changes.push(Change {
@@ -207,6 +219,7 @@ impl Partition<'_> {
                 entered,
                 segment,
                 cause: cause.to_owned(),
+                traits,
             });
         }
     }

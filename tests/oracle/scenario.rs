@@ -12,9 +12,26 @@ use segue::definition::parser::parse;
 use serde_json::{Map, Value as Json};
 
 use crate::calendar::parse_instant;
+use crate::case::Case;
 use crate::definitions::{Group, Segment, Set};
+use crate::engine::{Disagreement, Engine};
 use crate::record::{FieldType, shipped_schemas};
 use crate::replay::{Change, Settings, World, replay};
+use crate::vocabulary::{shop_schemas, site_schemas};
+
+/// A printed case, to be run again.
+pub(crate) fn pasted(text: &str) -> Case {
+    let (definitions, events) = text.split_once("---\n").expect("definitions, then events");
+    let documents = Yaml::load_from_str(definitions).expect("YAML");
+    let lines = events.lines().filter(|line| line.starts_with('{'));
+    let is_site = site_schemas().keys().any(|name| text.contains(name));
+    Case {
+        set: set(&json(&documents[0])),
+        schemas: if is_site { site_schemas() } else { shop_schemas() },
+        lines: lines.map(|line| serde_json::from_str(line).expect("JSON")).collect(),
+        settings: settings(text),
+    }
+}
 
 /// A definition file with tests.
 #[derive(Debug)]
@@ -68,20 +85,24 @@ fn load(file: &Path) -> Scenario {
     }
 }
 
-fn settings(text: &str) -> Settings {
+pub(crate) fn settings(text: &str) -> Settings {
     let mut settings = Settings::default();
     let line = text.lines().next().and_then(|line| line.strip_prefix("# settings: ")).unwrap_or_default();
     for setting in line.split_whitespace() {
         match setting.split_once('=') {
             Some(("timezone", zone)) => zone.clone_into(&mut settings.zone),
             Some(("grace", ms)) => settings.grace_ms = ms.parse().expect("milliseconds"),
+            Some(("allowed_lateness", ms)) => settings.allowed_lateness_ms = ms.parse().expect("milliseconds"),
+            Some(("dedup_window", ms)) => settings.dedup_window_ms = ms.parse().expect("milliseconds"),
+            Some(("dedup_ids", count)) => settings.dedup_ids = count.parse().expect("a count"),
+            Some(("until", at)) => settings.until = parse_instant(at, &TimeZone::UTC),
             other => panic!("no such setting: {other:?}"),
         }
     }
     settings
 }
 
-fn json(yaml: &Yaml<'_>) -> Json {
+pub(crate) fn json(yaml: &Yaml<'_>) -> Json {
     match yaml {
         Yaml::Value(Scalar::Boolean(truth)) => Json::Bool(*truth),
         Yaml::Value(Scalar::Integer(number)) => Json::from(*number),
@@ -115,8 +136,9 @@ fn expression(of: &Json, key: &str) -> Option<Expr> {
     Some(parse(&written).unwrap_or_else(|problems| panic!("{written}: {problems:?}")))
 }
 
-fn set(root: &Json) -> Set {
+pub(crate) fn set(root: &Json) -> Set {
     let purpose = |of: &Json| text(of, "purpose").map(str::to_owned);
+    let carry = |of: &Json| list(of, "carry").iter().filter_map(Json::as_str).map(str::to_owned).collect();
     let when = |of: &Json, key| expression(of, key).expect("an expression");
     Set {
         profile: list(root, "profile")
@@ -131,13 +153,14 @@ fn set(root: &Json) -> Set {
                 when: when(of, "when"),
                 until: expression(of, "until"),
                 purpose: purpose(of),
+                carry: carry(of),
             })
             .collect(),
         groups: list(root, "groups")
             .iter()
             .map(|of| {
                 let tiers = list(of, "tiers").iter().map(|tier| (name(tier), when(tier, "when"))).collect();
-                Group { name: name(of), purpose: purpose(of), tiers }
+                Group { name: name(of), purpose: purpose(of), tiers, carry: carry(of) }
             })
             .collect(),
     }
@@ -205,6 +228,11 @@ impl Test {
     /// What the oracle says.
     pub(crate) fn oracle(&self, of: &Scenario) -> Vec<Change> {
         replay(&World::new(of.set.clone(), shipped_schemas(), self.settings(of)), &self.lines)
+    }
+
+    /// What the engine says.
+    pub(crate) fn engine(&self, of: &Scenario, engine: &Engine) -> Result<Vec<Change>, Disagreement> {
+        engine.changes(&crate::print::file(&of.set), &shipped_schemas(), &self.settings(of), &self.lines, None)
     }
 
     /// What is wrong with some changes.

@@ -148,7 +148,10 @@ fn holds_together(set: &Set) -> bool {
         .collect();
     let traits: Vec<&str> =
         set.traits.iter().map(|(name, _)| name.as_str()).chain(set.profile.keys().map(String::as_str)).collect();
+    let mut carried =
+        set.segments.iter().flat_map(|segment| &segment.carry).chain(set.groups.iter().flat_map(|group| &group.carry));
     !segments.is_empty()
+        && carried.all(|name| traits.contains(&name.as_str()))
         && texts.all(|text| {
             let asked = text.split("segment(\"").skip(1).filter_map(|rest| rest.split('"').next());
             let used = text.split("trait.").skip(1).map(|rest| {
@@ -170,6 +173,9 @@ fn simpler_parts(set: &Set) -> Vec<Set> {
                 put(crate::definitions::Segment { until: Some(until), ..segment.clone() });
             }
         }
+        for place in 0..segment.carry.len() {
+            put(crate::definitions::Segment { carry: without(&segment.carry, place), ..segment.clone() });
+        }
         if segment.purpose.is_some() {
             put(crate::definitions::Segment { purpose: None, ..segment.clone() });
         }
@@ -179,6 +185,9 @@ fn simpler_parts(set: &Set) -> Vec<Set> {
     }
     for (index, group) in set.groups.iter().enumerate() {
         let mut put = |group| sets.push(Set { groups: replaced(&set.groups, index, group), ..set.clone() });
+        for place in 0..group.carry.len() {
+            put(crate::definitions::Group { carry: without(&group.carry, place), ..group.clone() });
+        }
         if group.purpose.is_some() {
             put(crate::definitions::Group { purpose: None, ..group.clone() });
         }
