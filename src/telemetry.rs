@@ -210,7 +210,11 @@ impl Telemetry {
         let families = self.events.collect();
         let events = families.iter().flat_map(MetricFamily::get_metric).map(|metric| metric.get_counter().get_value());
         let latency = self.latency.with_label_values(&["event"]);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integer counters, shown as floats")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "integer counters, shown as floats"
+        )]
         Totals {
             events: events.sum::<f64>() as u64,
             changes: flows.values().map(|flow| flow.entered + flow.left).sum(),

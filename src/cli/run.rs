@@ -2,10 +2,19 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::Config;
+use crate::definition;
+use crate::kafka::{KafkaError, Stop};
+use crate::telemetry::{Telemetry, start_logging};
+use crate::wire::schema::SchemaSet;
+use crate::worker::settings::Settings;
+use crate::worker::supervisor::Engine;
 
 use super::exit::Blame as _;
+use super::set::Diagnostics;
 use super::{Exit, Failure};
 
 /// Run the service: read events from Kafka, write segment changes to it.
@@ -24,11 +33,63 @@ pub(super) struct Args {
     print_config: bool,
 }
 
+/// How long the workers may take to commit and put down what they own, once they are asked to end.
+const DEADLINE: Duration = Duration::from_secs(20);
+
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
     if args.print_config {
         io::stdout().lock().write_all(config.print().as_bytes())?;
         return Ok(Exit::Done);
     }
+    start_logging(&config.log).blame(Exit::Usage)?;
+    let schemas = schemas(&config)?;
+    let zone = config.application.timezone.0.clone();
+    let definitions = definition::load(&config.application.definitions, schemas.schemas(), zone);
+    let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
+
+    let stop = Stop::default();
+    end_on_signals(&stop)?;
+    let settings = Settings::of(&config);
+    let engine = Engine::connect(&config, settings, catalog, Arc::new(schemas), Telemetry::new()?, stop);
+    let engine = match engine {
+        Err(KafkaError::Stopped) => return Ok(Exit::Done),
+        engine => engine?,
+    };
+    engine.start()?.wait(DEADLINE)?;
     Ok(Exit::Done)
+}
+
+/// The shipped schemas and, where there is such a directory, the site's own.
+fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
+    let directory = &config.schemas.directory;
+    if directory.is_dir() { SchemaSet::shipped_and(directory) } else { SchemaSet::shipped() }.blame(Exit::Wrong)
+}
+
+/// SIGTERM and Ctrl-C ask the engine to end; a second one ends the process at once.
+fn end_on_signals(stop: &Stop) -> Result<(), Failure> {
+    let stop = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            if let Err(error) = asked_to_end().await {
+                tracing::error!(%error, "signals cannot be waited for");
+                return;
+            }
+            tracing::info!("ending: committing what is under way");
+            stop.request();
+            if asked_to_end().await.is_ok() {
+                std::process::exit(i32::from(Exit::Outside as u8));
+            }
+        });
+    })?;
+    Ok(())
+}
+
+async fn asked_to_end() -> io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+    }
 }

@@ -104,6 +104,19 @@ impl<T> Merge<T> {
         Some(record)
     }
 
+    /// Since when everything that the broker held is read, if it is: the instant at which the first of the ends was asked for.
+    pub fn drained_at(&self) -> Option<i64> {
+        let mut drained_at = i64::MAX;
+        for lane in &self.lanes {
+            let (end, asked_at) = lane.end.filter(|_| lane.records.is_empty())?;
+            drained_at = drained_at.min(asked_at);
+            if end > lane.position {
+                return None;
+            }
+        }
+        (!self.lanes.is_empty()).then_some(drained_at)
+    }
+
     /// How many records of a lane are fetched and not taken.
     pub fn lane_len(&self, lane: usize) -> usize {
         self.lanes.get(lane).map_or(0, |lane| lane.records.len())
@@ -117,6 +130,11 @@ impl<T> Merge<T> {
     /// Whether nothing is fetched that is not taken.
     pub fn is_empty(&self) -> bool {
         self.pending == 0
+    }
+
+    /// Each lane's offset after what was fetched.
+    pub fn positions(&self) -> impl Iterator<Item = i64> + '_ {
+        self.lanes.iter().map(|lane| lane.position)
     }
 
     /// The empty lanes.

@@ -112,6 +112,8 @@ impl Producer {
                 ("retry.backoff.ms", "10"),
                 ("reconnect.backoff.max.ms", "2000"),
                 ("partitioner", "murmur2_random"),
+                // Above what is taken in, because a dead letter is that and its explanation.
+                ("message.max.bytes", "4000000"),
             ],
             &[("transactional.id", transactional_id), ("enable.idempotence", "true")],
         );

@@ -69,7 +69,6 @@ impl DecodeError {
             Self::NoCustomerId => Refusal::NoCustomerId,
             Self::NoEventId => Refusal::NoEventId,
             Self::BadTime => Refusal::BadTime,
-            Self::UnknownFormat => Refusal::UnknownSchema,
             _ => Refusal::Undecodable,
         }
     }

@@ -1,5 +1,393 @@
 //! Who drives: one owner per partition number polls, applies, commits, restores and hands over.
 
+mod batch;
+mod clock;
+mod commit;
+mod decode;
+mod group;
 pub mod marker;
+pub mod outbox;
 pub mod query;
+mod report;
+mod restore;
+pub mod settings;
 pub mod status;
+pub mod supervisor;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::engine::effects::Cause;
+use crate::kafka::KafkaError;
+use crate::kafka::consumer::{Consumer, Membership, Message};
+use crate::kafka::transaction::{Failure, Producer};
+use crate::kafka::watchdog::Watchdog;
+use crate::store::StoreError;
+use crate::telemetry::WorkerMetrics;
+
+use batch::{Owned, Tools, Wants};
+use clock::{now, wall_ms};
+use commit::{CommitError, commit};
+use decode::Decoders;
+use group::Restoring;
+use query::Inbox;
+use report::Report;
+pub use restore::RestoreError;
+use supervisor::Engine;
+
+/// Messages fetched before they are applied.
+const FETCH: usize = 4_096;
+/// Records applied to one partition before another gets its turn.
+const TURN: usize = 2_048;
+/// How long to wait for a message when there is nothing else to do.
+const IDLE: Duration = Duration::from_millis(20);
+/// How often the broker is asked for the ends of the input topics, at most and at least.
+const ASK_SOONEST: Duration = Duration::from_millis(50);
+const ASK_LATEST: Duration = Duration::from_secs(1);
+/// How long the broker is left alone after it did not answer.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How often a clock that moved is committed when nothing else is.
+const CLOCK_COMMIT: Duration = Duration::from_secs(30);
+
+/// A worker cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// State and input do not fit together.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+}
+
+/// One thread's work: the partitions it owns, and what it needs to move them forward.
+struct Worker<'c> {
+    index: usize,
+    engine: &'c Engine,
+    consumer: &'c Consumer,
+    /// `None` only while it is being replaced.
+    producer: Option<Producer>,
+    watchdog: Watchdog,
+    decoders: Decoders,
+    metrics: WorkerMetrics,
+    inbox: Inbox,
+    owned: BTreeMap<i32, Owned<'c>>,
+    restoring: Option<Restoring>,
+    report: Report,
+    /// What is to be done at once, without waiting for messages.
+    is_busy: bool,
+    /// Some topic is waited for, or nothing more is to be had.
+    wants: BTreeMap<i32, Wants>,
+    uncommitted_since: Option<Instant>,
+    committed_at: Instant,
+    ends_asked_at: Instant,
+    /// The broker is not asked again before this.
+    ask_after: Instant,
+}
+
+/// Works until it is told to stop, or cannot go on.
+pub(super) fn run(engine: &Engine, index: usize, inbox: Inbox, watchdog: Watchdog) -> Result<(), WorkerError> {
+    let membership = Membership {
+        group: engine.settings.application.clone(),
+        instance: engine.settings.member(index),
+        topics: engine.settings.input_topics(),
+    };
+    let consumer = Consumer::join(&engine.clients, &membership)?;
+    let mut worker = Worker {
+        index,
+        engine,
+        consumer: &consumer,
+        producer: None,
+        watchdog,
+        decoders: Decoders::new(engine.schemas.clone(), engine.catalog.clone(), engine.registry.clone()),
+        metrics: engine.telemetry.worker(),
+        inbox,
+        owned: BTreeMap::new(),
+        restoring: None,
+        report: Report::default(),
+        is_busy: false,
+        wants: BTreeMap::new(),
+        uncommitted_since: None,
+        committed_at: now(),
+        ends_asked_at: now(),
+        ask_after: now(),
+    };
+    worker.renew_producer()?;
+    let result = worker.work();
+    worker.stop_restoring();
+    result
+}
+
+impl<'c> Worker<'c> {
+    fn work(&mut self) -> Result<(), WorkerError> {
+        while !self.engine.stop.is_requested() {
+            self.follow_group()?;
+            self.take_restored()?;
+            self.fetch()?;
+            self.apply()?;
+            self.ask_ends();
+            self.keep_time()?;
+            self.answer();
+            self.commit_if_due()?;
+            self.report();
+        }
+        self.commit_all()?;
+        self.put_down();
+        Ok(())
+    }
+
+    /// Takes what has arrived; waits a little when there is nothing else to do.
+    fn fetch(&mut self) -> Result<(), WorkerError> {
+        let mut timeout = if std::mem::take(&mut self.is_busy) { Duration::ZERO } else { self.patience() };
+        let wall_ms = wall_ms();
+        let mut n_fetched = 0;
+        while n_fetched < FETCH {
+            let Some(message) = self.consumer.poll(timeout)? else { break };
+            self.take_in(message, wall_ms)?;
+            n_fetched += 1;
+            timeout = Duration::ZERO;
+        }
+        self.is_busy = n_fetched == FETCH;
+        if n_fetched == 0 && self.wants.values().any(|wants| *wants == Wants::Fetch) {
+            // What is waited for may be the mark of a transaction, which is no message.
+            for ((lane, partition), position) in self.consumer.positions()? {
+                if let Some(owned) = self.owned.get_mut(&partition) {
+                    owned.merge.skip_to(lane, position);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long to wait for a message.
+    fn patience(&self) -> Duration {
+        match self.uncommitted_since {
+            Some(since) => self.engine.settings.commit_interval.saturating_sub(since.elapsed()).min(IDLE),
+            None => IDLE,
+        }
+    }
+
+    fn take_in(&mut self, message: Message<'c>, wall_ms: i64) -> Result<(), WorkerError> {
+        let Some(owned) = self.owned.get_mut(&message.partition()) else { return Ok(()) };
+        let (lane, partition) = (message.lane(), message.partition());
+        let mut tools = Tools {
+            decoders: &mut self.decoders,
+            metrics: &mut self.metrics,
+            inputs: &self.engine.settings.inputs,
+            wall_ms,
+            max_ahead_ms: self.engine.settings.limits.max_ahead_ms,
+        };
+        if owned.push(message, &mut tools) {
+            self.consumer.pause(lane, partition)?;
+        }
+        Ok(())
+    }
+
+    /// Applies what is next in each partition.
+    fn apply(&mut self) -> Result<(), WorkerError> {
+        let began = now();
+        let mut tools = Tools {
+            decoders: &mut self.decoders,
+            metrics: &mut self.metrics,
+            inputs: &self.engine.settings.inputs,
+            wall_ms: wall_ms(),
+            max_ahead_ms: self.engine.settings.limits.max_ahead_ms,
+        };
+        for (number, owned) in &mut self.owned {
+            let wants = owned.apply(TURN, &mut tools)?;
+            self.is_busy |= wants == Wants::Turn;
+            self.wants.insert(*number, wants);
+            for lane in owned.take_resumable() {
+                self.consumer.resume(lane, *number)?;
+            }
+        }
+        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
+            self.uncommitted_since = Some(began);
+            self.metrics.processing_seconds(began.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    /// Asks the broker what it holds: at once if some partition has to know, now and then for the clock and the lag.
+    fn ask_ends(&mut self) {
+        let now = now();
+        let needed = self.wants.values().any(|wants| *wants == Wants::Ends);
+        let drained = !self.is_busy && self.wants.values().any(|wants| *wants == Wants::Nothing);
+        let since = now - self.ends_asked_at;
+        let due = needed || since >= ASK_LATEST || (drained && since >= ASK_SOONEST);
+        if !due || now < self.ask_after || self.owned.is_empty() {
+            return;
+        }
+        let asked_at = wall_ms();
+        let lanes = self.engine.settings.inputs.len();
+        let all = self.owned.keys().flat_map(|number| (0..lanes).map(move |lane| (lane, *number)));
+        match self.consumer.ends(all) {
+            Ok(ends) => {
+                for ((lane, number), end) in ends {
+                    if let Some(owned) = self.owned.get_mut(&number) {
+                        owned.merge.end(lane, end, asked_at);
+                    }
+                }
+                self.is_busy |= needed;
+                self.ends_asked_at = now;
+                self.waits_for(None);
+            }
+            Err(error) => {
+                self.ask_after = now + ASK_AGAIN;
+                self.waits_for(Some(&error));
+            }
+        }
+    }
+
+    /// Lets the clock of each partition of which everything is read follow the wall clock, as far as that is known.
+    fn keep_time(&mut self) -> Result<(), WorkerError> {
+        let grace_ms = self.engine.settings.limits.grace_ms;
+        for (number, owned) in &mut self.owned {
+            if self.wants.get(number) != Some(&Wants::Nothing) {
+                continue;
+            }
+            if let Some(read_until) = owned.merge.drained_at() {
+                self.is_busy |= !owned.keep_time(read_until.saturating_sub(grace_ms))?;
+            }
+        }
+        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
+            self.uncommitted_since = Some(now());
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self) {
+        self.inbox.answer(self.owned.values_mut().map(|owned| &mut owned.partition), wall_ms());
+    }
+
+    /// Commits as soon as there is nothing more to add, and at the latest after the interval or the number of records.
+    fn commit_if_due(&mut self) -> Result<(), WorkerError> {
+        let settings = &self.engine.settings;
+        let due = match self.uncommitted_since {
+            Some(since) => {
+                let n_records: usize = self.owned.values().map(|owned| owned.pending.n_records).sum();
+                let drained = self.wants.values().all(|wants| matches!(wants, Wants::Nothing | Wants::Schema));
+                (drained && !self.is_busy)
+                    || since.elapsed() >= settings.commit_interval
+                    || n_records >= settings.commit_max_events
+            }
+            None => self.committed_at.elapsed() >= CLOCK_COMMIT && self.owned.values().any(Owned::is_clock_dirty),
+        };
+        if due { self.commit_all() } else { Ok(()) }
+    }
+
+    fn commit_all(&mut self) -> Result<(), WorkerError> {
+        let dirty: Vec<i32> =
+            self.owned.values().filter(|o| o.is_dirty() || o.is_clock_dirty()).map(|o| o.number).collect();
+        let Some(producer) = self.producer.as_mut().filter(|_| !dirty.is_empty()) else { return Ok(()) };
+        let began = now();
+        for owned in self.owned.values().filter(|owned| dirty.contains(&owned.number)) {
+            count_changes(&mut self.metrics, owned);
+        }
+        let parts = self.owned.values_mut().filter(|owned| dirty.contains(&owned.number));
+        let result = commit(producer, self.consumer, parts, &self.engine.outbox, self.engine.partitions);
+        self.uncommitted_since = None;
+        self.committed_at = now();
+        match result {
+            Ok(()) => {
+                self.metrics.committed(began.elapsed().as_secs_f64());
+                Ok(())
+            }
+            Err(CommitError::Store(error)) => Err(error.into()),
+            Err(CommitError::Transaction(failure)) => self.recover(&failure),
+        }
+    }
+
+    /// Back to the last commit after a transaction that did not go through.
+    fn recover(&mut self, failure: &Failure) -> Result<(), WorkerError> {
+        tracing::warn!(worker = self.index, %failure, "going back to the last commit");
+        let aborted = match failure {
+            Failure::Aborted(_) => self.producer.as_mut().is_some_and(|producer| producer.abort().is_ok()),
+            Failure::Doubt(_) => false,
+        };
+        self.metrics.aborted(if aborted { "aborted" } else { "doubt" });
+        if aborted {
+            // Whoever has the partitions now, if it is not us, is told by the group; until then they are ours.
+            for owned in self.owned.values_mut() {
+                owned.aborted();
+            }
+            self.wants.clear();
+            self.fetch_again()?;
+            // Not in a tight circle, should the cause persist.
+            let _ = self.engine.stop.sleep(Duration::from_millis(100));
+            return Ok(());
+        }
+        // The outcome is settled by the next producer of this name; what it was, the changelog tells.
+        let numbers = self.owned.keys().copied().collect();
+        self.put_down();
+        self.renew_producer()?;
+        self.restore(numbers);
+        Ok(())
+    }
+
+    /// Fetches from where each partition has got to, as after a failed transaction.
+    fn fetch_again(&mut self) -> Result<(), WorkerError> {
+        if self.consumer.is_lost() {
+            return Ok(());
+        }
+        let mut offsets = crate::kafka::consumer::Offsets::new();
+        for owned in self.owned.values_mut() {
+            let positions = owned.fetch_positions();
+            offsets.extend(positions.iter().enumerate().map(|(lane, offset)| ((lane, owned.number), *offset)));
+            owned.unpause();
+        }
+        Ok(self.consumer.assign(&offsets)?)
+    }
+
+    fn renew_producer(&mut self) -> Result<(), WorkerError> {
+        self.producer = None;
+        let (engine, index) = (self.engine, self.index);
+        let on_wait = |error: &KafkaError| engine.waits_for(index, Some(error));
+        let id = engine.settings.member(index);
+        let producer = Producer::start(&engine.clients, &id, &self.watchdog, &engine.stop, on_wait);
+        self.producer = match producer {
+            Err(KafkaError::Stopped) => None,
+            producer => Some(producer?),
+        };
+        engine.waits_for(index, None);
+        Ok(())
+    }
+
+    /// Puts all partitions down; what they hold in memory only is written to disk, so that whoever takes them up here has
+    /// less to read.
+    fn put_down(&mut self) {
+        for (number, owned) in std::mem::take(&mut self.owned) {
+            for (segment, count) in owned.members() {
+                self.metrics.members_moved(segment, -count);
+            }
+            if let Err(error) = owned.store.flush() {
+                tracing::warn!(partition = number, %error, "flushing a store");
+            }
+        }
+        self.wants.clear();
+        self.uncommitted_since = None;
+        self.tell_owned();
+    }
+
+    fn waits_for(&mut self, error: Option<&KafkaError>) {
+        self.engine.waits_for(self.index, error);
+    }
+}
+
+/// Counts the changes of a commit, and how long after what brought them about it comes.
+fn count_changes(metrics: &mut WorkerMetrics, owned: &Owned<'_>) {
+    let wall_ms = wall_ms();
+    for (change, since) in &owned.pending.changes {
+        metrics.change(&change.segment, change.entered);
+        #[expect(clippy::cast_precision_loss, reason = "a latency that a float cannot hold is as good as one it can")]
+        let seconds = wall_ms.saturating_sub(*since).max(0) as f64 / 1000.0;
+        match change.cause {
+            Cause::Time => metrics.flip_latency_seconds(seconds),
+            Cause::Event { .. } => metrics.event_latency_seconds(seconds),
+            Cause::Definition | Cause::Consent | Cause::Erasure => {}
+        }
+    }
+}

@@ -104,6 +104,13 @@ impl Broker {
         producer.flush(TIMEOUT).unwrap();
     }
 
+    /// Whether there is such a topic.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let metadata = consumer.fetch_metadata(None, TIMEOUT).unwrap();
+        metadata.topics().iter().any(|known| known.name() == topic)
+    }
+
     /// All that a `read_committed` subscriber sees now, partition by partition.
     pub fn read(&self, topic: &str) -> Vec<Message> {
         let consumer: BaseConsumer = self

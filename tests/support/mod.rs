@@ -10,6 +10,9 @@
 mod broker;
 mod process;
 mod registry;
+mod site;
 
 pub use broker::{Broker, Message};
+pub use process::Server;
 pub use registry::Registry;
+pub use site::{Event, Site, story};

@@ -57,7 +57,24 @@ impl Server {
         self.child.wait().unwrap();
     }
 
-    fn log_end(&self) -> String {
+    /// Waits until it ends by itself; gives its exit code.
+    pub fn ended(&mut self) -> i32 {
+        for _ in 0..TRIES {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            thread::sleep(PAUSE);
+        }
+        panic!("{} does not end; its log ends:\n{}", self.name, self.log_end());
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The last lines of its output.
+    pub fn log_end(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")

@@ -1,0 +1,375 @@
+//! One partition number between two commits: messages fetched, put in the order in which things happened, and applied.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compact_str::CompactString;
+use hashbrown::HashMap;
+
+use crate::engine::effects::{Cause, Change, Outcome};
+use crate::engine::record::{Origin, Record};
+use crate::kafka::consumer::Message;
+use crate::kafka::merge::{Merge, Next};
+use crate::partition::{Partition, customer_id_of};
+use crate::store::rocks::RocksStore;
+use crate::store::{Store, StoreError};
+use crate::telemetry::{PartitionMetrics, WorkerMetrics};
+
+use super::decode::{Decoded, Decoders};
+use super::marker::Marker;
+use super::outbox::DeadLetter;
+use super::settings::Input;
+
+/// A message this much older than the wall clock is part of a backlog, milliseconds.
+const BACKLOG_MS: i64 = 1_000;
+/// While a backlog is caught up with, news of the end of a topic is believed for this long, milliseconds.
+const BELIEVED_MS: i64 = 500;
+/// A lane with so many records is not fetched any further, and again once it has no more than the second.
+const LANE_FULL: usize = 8_192;
+const LANE_LOW: usize = 2_048;
+/// Deadlines passed, or customers looked at under new definitions, before anything else gets its turn.
+const BUDGET: usize = 1_000;
+
+/// A message and what it turned out to be.
+pub(super) struct Fetched<'c> {
+    message: Message<'c>,
+    decoded: Decoded,
+}
+
+/// What a partition waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Its turn.
+    Turn,
+    /// More of some topic, which the broker holds.
+    Fetch,
+    /// To know whether the broker holds more of some topic.
+    Ends,
+    /// A schema.
+    Schema,
+    /// Nothing: all that the broker holds is read.
+    Nothing,
+}
+
+/// What is the same for all partitions of a worker.
+pub(super) struct Tools<'w> {
+    pub(super) decoders: &'w mut Decoders,
+    pub(super) metrics: &'w mut WorkerMetrics,
+    pub(super) inputs: &'w [Input],
+    /// The wall clock, milliseconds since the epoch.
+    pub(super) wall_ms: i64,
+    pub(super) max_ahead_ms: i64,
+}
+
+/// What a commit has to send besides the customers.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) dead_letters: Vec<DeadLetter>,
+    /// Changes, and when what caused them was accepted by the broker or fell due, milliseconds since the epoch.
+    pub(super) changes: Vec<(Change, i64)>,
+    pub(super) n_records: usize,
+}
+
+/// How far the look at every customer has come: the last key looked at.
+#[derive(Debug, Default)]
+struct Sweep {
+    after: Option<Vec<u8>>,
+}
+
+/// Where a partition starts from.
+pub(super) struct Start {
+    pub(super) number: i32,
+    pub(super) partition: Partition<RocksStore>,
+    pub(super) store: RocksStore,
+    /// How far the state is.
+    pub(super) marker: Marker,
+    /// Where the input goes on, by lane.
+    pub(super) positions: Vec<i64>,
+    /// How many members each segment has.
+    pub(super) members: HashMap<Arc<str>, i64>,
+    pub(super) metrics: PartitionMetrics,
+}
+
+/// One partition number that this worker owns.
+pub(super) struct Owned<'c> {
+    pub(super) number: i32,
+    pub(super) partition: Partition<RocksStore>,
+    /// The store behind the partition, to flush and measure.
+    pub(super) store: RocksStore,
+    pub(super) merge: Merge<Fetched<'c>>,
+    /// Lanes that are not fetched for now.
+    paused: Vec<bool>,
+    /// By lane: the offset of the next record to apply.
+    next: Vec<i64>,
+    committed_next: Vec<i64>,
+    committed_clock: Option<i64>,
+    origins: Vec<Origin>,
+    pub(super) pending: Pending,
+    /// The marker of the last commit; its offsets also name topics that are no longer read.
+    marker: Marker,
+    /// The look at every customer under new definitions, while it lasts.
+    sweep: Option<Sweep>,
+    /// How many members each segment has here, as committed.
+    members: HashMap<Arc<str>, i64>,
+    pub(super) metrics: PartitionMetrics,
+}
+
+impl<'c> Owned<'c> {
+    /// A partition put to work.
+    pub(super) fn new(start: Start, inputs: &[Input]) -> Self {
+        let Start { number, partition, store, marker, positions, members, metrics } = start;
+        let origin = |input: &Input| Origin { topic: CompactString::new(&input.topic), partition: number, offset: 0 };
+        let is_new = marker.transaction == 0;
+        let redefined = !is_new && marker.definitions != partition.catalog().hash;
+        Self {
+            number,
+            committed_clock: partition.clock(),
+            partition,
+            store,
+            merge: Merge::new(positions.iter().copied()),
+            paused: vec![false; positions.len()],
+            committed_next: positions.clone(),
+            next: positions,
+            origins: inputs.iter().map(origin).collect(),
+            pending: Pending::default(),
+            marker,
+            sweep: redefined.then(Sweep::default),
+            members,
+            metrics,
+        }
+    }
+
+    /// Takes a fetched message in. Whether its lane is full, so that it is not to be fetched any further.
+    pub(super) fn push(&mut self, message: Message<'c>, tools: &mut Tools<'_>) -> bool {
+        let decoded = tools.decoders.decode(message.value());
+        let (lane, offset) = (message.lane(), message.offset());
+        self.merge.push(lane, offset, merge_instant(&decoded, tools), Fetched { message, decoded });
+        let full = self.merge.lane_len(lane) >= LANE_FULL;
+        match self.paused.get_mut(lane) {
+            Some(paused) if full => !std::mem::replace(paused, true),
+            _ => false,
+        }
+    }
+
+    /// Applies records while the next one is known, at most `budget`.
+    pub(super) fn apply(&mut self, budget: usize, tools: &mut Tools<'_>) -> Result<Wants, StoreError> {
+        if self.sweep.is_some() {
+            return self.look_at_customers();
+        }
+        for _ in 0..budget {
+            let wall_ms = tools.wall_ms;
+            match self.merge.next(|fetched| trusted_since(fetched, wall_ms)) {
+                Next::Take(lane) => {
+                    if !self.settle(lane, tools) {
+                        return Ok(Wants::Schema);
+                    }
+                    // What the schema brought to light may not be next.
+                    if self.merge.next(|fetched| trusted_since(fetched, wall_ms)) != Next::Take(lane) {
+                        continue;
+                    }
+                    if let Some(fetched) = self.merge.take(lane) {
+                        self.offer(fetched, tools)?;
+                    }
+                }
+                Next::Fetch => return Ok(Wants::Fetch),
+                Next::AskEnd => return Ok(Wants::Ends),
+                Next::Drained => return Ok(Wants::Nothing),
+            }
+        }
+        Ok(Wants::Turn)
+    }
+
+    /// Sees to it that the first message of a lane is decoded; not while its schema is being asked for.
+    fn settle(&mut self, lane: usize, tools: &mut Tools<'_>) -> bool {
+        let Some(fetched) = self.merge.first_mut(lane) else { return true };
+        if !matches!(fetched.decoded, Decoded::Waiting) {
+            return true;
+        }
+        fetched.decoded = tools.decoders.decode(fetched.message.value());
+        let waits = matches!(fetched.decoded, Decoded::Waiting);
+        let instant = merge_instant(&fetched.decoded, tools);
+        self.merge.reorder_first(lane, instant);
+        !waits
+    }
+
+    fn offer(&mut self, fetched: Fetched<'c>, tools: &mut Tools<'_>) -> Result<(), StoreError> {
+        let Fetched { message, decoded } = fetched;
+        let lane = message.lane();
+        let accepted_at = message.timestamp_ms().unwrap_or(tools.wall_ms);
+        let outcome = match &decoded {
+            Decoded::Record(record) => self.offer_record(record, lane, message.offset(), tools.wall_ms)?,
+            Decoded::Refused(refusal, _) => Outcome::Refused(*refusal),
+            Decoded::Waiting => return Ok(()),
+        };
+        if let Outcome::Refused(refusal) = outcome {
+            let error = match &decoded {
+                Decoded::Refused(_, error) => error.as_str(),
+                _ => refusal.name(),
+            };
+            self.refuse(&message, refusal, error);
+        }
+        self.collect_changes(accepted_at);
+        if let Some(input) = tools.inputs.get(lane) {
+            tools.metrics.event(&input.event_type, outcome);
+        }
+        if let Some(next) = self.next.get_mut(lane) {
+            *next = message.offset() + 1;
+        }
+        self.pending.n_records += 1;
+        if let Decoded::Record(record) = decoded {
+            tools.decoders.recycle(record);
+        }
+        Ok(())
+    }
+
+    fn offer_record(&mut self, record: &Record, lane: usize, offset: i64, wall_ms: i64) -> Result<Outcome, StoreError> {
+        let Some(origin) = self.origins.get_mut(lane) else { return Ok(Outcome::Processed) };
+        origin.offset = offset;
+        self.partition.offer(record, origin, Some(wall_ms))
+    }
+
+    fn refuse(&mut self, message: &Message<'c>, refusal: crate::engine::effects::Refusal, error: &str) {
+        let topic = self.origins.get(message.lane()).map_or("", |origin| origin.topic.as_str());
+        let mut letter = DeadLetter {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.value().map(<[u8]>::to_vec),
+            headers: message.headers(),
+        };
+        letter.explain(refusal, topic, self.number, message.offset(), error);
+        self.pending.dead_letters.push(letter);
+    }
+
+    fn collect_changes(&mut self, accepted_at: i64) {
+        let changes = self.partition.take_changes().into_iter();
+        self.pending.changes.extend(changes.map(|change| {
+            let since = if matches!(change.cause, Cause::Time) { change.at } else { accepted_at };
+            (change, since)
+        }));
+    }
+
+    /// Lets the partition clock follow the wall clock, to an instant at which the broker was known to hold no more. Whether
+    /// all that fell due is done.
+    pub(super) fn keep_time(&mut self, clock_ms: i64) -> Result<bool, StoreError> {
+        let done = self.partition.advance(clock_ms, BUDGET)?;
+        self.collect_changes(clock_ms);
+        Ok(done)
+    }
+
+    /// Evaluates some more customers under definitions that are new to them.
+    fn look_at_customers(&mut self) -> Result<Wants, StoreError> {
+        let Some(sweep) = self.sweep.take() else { return Ok(Wants::Turn) };
+        let page = self.store.scan(sweep.after.as_deref(), BUDGET)?;
+        for (key, _) in &page {
+            if let Some(customer_id) = customer_id_of(key) {
+                self.partition.redefine(customer_id)?;
+            }
+        }
+        self.pending.n_records += page.len();
+        let clock_ms = self.partition.clock().unwrap_or_default();
+        self.collect_changes(clock_ms);
+        if page.len() == BUDGET {
+            self.sweep = Some(Sweep { after: page.into_iter().next_back().map(|(key, _)| key) });
+        }
+        Ok(Wants::Turn)
+    }
+
+    /// Lanes that are paused and have few enough records again; they count as fetched from now on.
+    pub(super) fn take_resumable(&mut self) -> Vec<usize> {
+        let mut lanes = Vec::new();
+        for (lane, paused) in self.paused.iter_mut().enumerate() {
+            if *paused && self.merge.lane_len(lane) <= LANE_LOW {
+                *paused = false;
+                lanes.push(lane);
+            }
+        }
+        lanes
+    }
+
+    /// By lane: how many offsets the broker is known to hold that are not applied.
+    pub(super) fn lags(&self) -> impl Iterator<Item = i64> + '_ {
+        let fetched = self.merge.positions().zip(&self.next).map(|(position, next)| position - next);
+        self.merge.behind().zip(fetched).map(|(behind, fetched)| behind + fetched)
+    }
+
+    /// All lanes are fetched again.
+    pub(super) fn unpause(&mut self) {
+        self.paused.fill(false);
+    }
+
+    /// Whether there is anything to commit besides the clock.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.pending.n_records > 0 || !self.pending.changes.is_empty() || self.next != self.committed_next
+    }
+
+    /// Whether the clock moved since the last commit.
+    pub(super) fn is_clock_dirty(&self) -> bool {
+        self.partition.clock() != self.committed_clock
+    }
+
+    /// The input offsets as they will be once this is committed, by lane.
+    pub(super) fn next(&self) -> &[i64] {
+        &self.next
+    }
+
+    /// From where each lane is to be fetched to go on after what is fetched already.
+    pub(super) fn fetch_positions(&self) -> Vec<i64> {
+        self.merge.positions().collect()
+    }
+
+    /// The marker of the next transaction. The definitions are those that every customer was evaluated under.
+    pub(super) fn next_marker(&self, partitions: i32) -> Marker {
+        let mut offsets: BTreeMap<String, i64> = self.marker.offsets.clone();
+        for (origin, next) in self.origins.iter().zip(&self.next) {
+            offsets.insert(origin.topic.to_string(), *next);
+        }
+        let is_done = self.sweep.is_none();
+        let definitions = if is_done { self.partition.catalog().hash } else { self.marker.definitions };
+        Marker::new(self.marker.transaction + 1, offsets, self.partition.clock(), partitions, definitions)
+    }
+
+    /// How many members each segment has here, as committed.
+    pub(super) fn members(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.members.iter().map(|(segment, count)| (&**segment, *count))
+    }
+
+    /// What was pending is committed.
+    pub(super) fn committed(&mut self, marker: Marker) {
+        for (change, _) in &self.pending.changes {
+            *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
+        }
+        self.marker = marker;
+        self.committed_next.clone_from(&self.next);
+        self.committed_clock = self.partition.clock();
+        self.pending = Pending::default();
+    }
+
+    /// What was pending is not committed: back to the last commit, whose offsets are to be fetched from again.
+    pub(super) fn aborted(&mut self) {
+        self.partition.aborted();
+        self.next.clone_from(&self.committed_next);
+        self.merge = Merge::new(self.next.iter().copied());
+        self.paused.fill(false);
+        self.pending = Pending::default();
+        let redefined = self.marker.transaction > 0 && self.marker.definitions != self.partition.catalog().hash;
+        self.sweep = redefined.then(Sweep::default);
+    }
+}
+
+/// What a message is ordered by. One that will be refused for its time must not hold up the others until then.
+fn merge_instant(decoded: &Decoded, tools: &Tools<'_>) -> i64 {
+    match decoded {
+        Decoded::Record(record) => {
+            let occurred_at = record.envelope.occurred_at;
+            let is_ahead = occurred_at > tools.wall_ms.saturating_add(tools.max_ahead_ms);
+            if is_ahead { i64::MIN } else { occurred_at }
+        }
+        Decoded::Refused(..) | Decoded::Waiting => i64::MIN,
+    }
+}
+
+/// Since when the end of an empty topic must have been asked for, for this message to be next. In live traffic any news
+/// will do: what the broker gets next is fetched within milliseconds.
+fn trusted_since(fetched: &Fetched<'_>, wall_ms: i64) -> i64 {
+    let is_backlog = fetched.message.timestamp_ms().is_some_and(|timestamp| timestamp < wall_ms - BACKLOG_MS);
+    if is_backlog { wall_ms - BELIEVED_MS } else { i64::MIN }
+}

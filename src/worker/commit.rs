@@ -1,0 +1,95 @@
+//! The commit: the one place that says in which order a transaction, the input offsets and the stores are written.
+
+use std::collections::BTreeMap;
+
+use crate::kafka::consumer::{Consumer, Offsets};
+use crate::kafka::transaction::{Failure, Producer};
+use crate::store::{StoreError, Update};
+
+use super::batch::Owned;
+use super::clock::wall_ms;
+use super::marker::{Marker, StoredMarker, encode};
+use super::outbox::Outbox;
+
+/// A commit did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// The transaction is aborted, or in doubt. No store was written.
+    #[error(transparent)]
+    Transaction(#[from] Failure),
+    /// The transaction is committed, and a store does not take what it holds. The store is behind, not wrong: a restart
+    /// brings it forward from the changelog.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A partition's part of the transaction under way.
+struct Part<'o, 'c> {
+    owned: &'o mut Owned<'c>,
+    updates: Vec<Update>,
+    marker: Marker,
+}
+
+/// Commits what the given partitions did since the last commit. The order is the guarantee (`runtime.md` section 2):
+///
+/// 1. Changes, memberships, dead letters, changed customers and a marker for each partition are sent, and the broker has
+///    them all. *A crash here leaves an open transaction: nobody reads it, the next owner's producer or the broker's
+///    time-out aborts it, and the input is read again from the last committed offsets.*
+/// 2. The input offsets join the transaction, fenced by the group's generation: from here on an owner that the group has
+///    replaced cannot get any further. *A crash here leaves the same as before; the group does not show these offsets.*
+/// 3. The transaction is committed. *A crash during the call leaves it committed or aborted as the broker decided; the next
+///    owner waits until that is known, and finds marker and offsets both or neither.* The answer may be lost: that is
+///    [`Failure::Doubt`], and the worker goes on as if it had crashed.
+/// 4. The stores are written, each with its marker in one batch. *A crash here leaves stores at an earlier commit: they are
+///    brought forward from the changelog, from where each stands.* They are never ahead of Kafka.
+pub(super) fn commit<'o, 'c: 'o>(
+    producer: &mut Producer,
+    consumer: &Consumer,
+    owned: impl Iterator<Item = &'o mut Owned<'c>>,
+    outbox: &Outbox,
+    partitions: i32,
+) -> Result<(), CommitError> {
+    let mut parts = Vec::new();
+    let mut offsets = Offsets::new();
+    for owned in owned {
+        let part = Part { updates: owned.partition.updates(), marker: owned.next_marker(partitions), owned };
+        send(producer, outbox, &part, parts.len())?;
+        let next = part.owned.next().iter().enumerate();
+        offsets.extend(next.map(|(lane, offset)| ((lane, part.owned.number), *offset)));
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let marker_offsets = producer.settle()?;
+    producer.send_offsets(consumer, &offsets)?;
+    producer.commit()?;
+    Ok(store(parts, &marker_offsets)?)
+}
+
+fn send(producer: &mut Producer, outbox: &Outbox, part: &Part<'_, '_>, tag: usize) -> Result<(), Failure> {
+    let Part { owned, updates, marker } = part;
+    for (change, _) in &owned.pending.changes {
+        outbox.change(producer, change)?;
+    }
+    for letter in &owned.pending.dead_letters {
+        outbox.dead_letter(producer, letter)?;
+    }
+    for update in updates {
+        outbox.update(producer, owned.number, update)?;
+    }
+    outbox.marker(producer, owned.number, marker, tag)
+}
+
+fn store(parts: Vec<Part<'_, '_>>, marker_offsets: &BTreeMap<usize, i64>) -> Result<(), StoreError> {
+    let written_at = wall_ms();
+    for (tag, Part { owned, updates, marker }) in parts.into_iter().enumerate() {
+        // The broker told where each marker is; without that the store would be brought forward from where it stands.
+        let stored = marker_offsets
+            .get(&tag)
+            .map(|offset| encode(&StoredMarker { changelog_position: offset + 1, written_at, marker: marker.clone() }));
+        owned.partition.committed(updates, stored)?;
+        owned.committed(marker);
+    }
+    Ok(())
+}

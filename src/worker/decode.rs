@@ -1,0 +1,162 @@
+//! From a message's bytes to a record, whichever of the formats it is in.
+
+use std::sync::Arc;
+
+use apache_avro::Schema;
+use hashbrown::HashMap;
+
+use crate::engine::catalog::Catalog;
+use crate::engine::effects::Refusal;
+use crate::engine::projection::Projection;
+use crate::engine::record::{Body, Envelope, Record};
+use crate::kafka::registry::{Lookup, RegisteredSchema, Registry};
+use crate::wire::DecodeError;
+use crate::wire::avro::{CompileError, Decoder};
+use crate::wire::framing::{Frame, frame};
+use crate::wire::json::JsonDecoder;
+use crate::wire::schema::{RecordSchema, SchemaSet};
+
+/// The largest value that is taken, bytes: what a broker accepts by default.
+const LARGEST: usize = 1 << 20;
+
+/// What a message's value turned out to be.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    /// A record.
+    Record(Box<Record>),
+    /// No record, and why.
+    Refused(Refusal, String),
+    /// Its schema is still being asked for.
+    Waiting,
+}
+
+/// Decodes the messages of one worker.
+pub(super) struct Decoders {
+    schemas: Arc<SchemaSet>,
+    catalog: Arc<Catalog>,
+    registry: Option<Registry>,
+    json: JsonDecoder,
+    by_id: HashMap<u32, Known>,
+    by_fingerprint: HashMap<[u8; 8], Known>,
+    /// Records to be filled again, so that their buffers are.
+    #[expect(clippy::vec_box, reason = "boxes are handed out and come back")]
+    spare: Vec<Box<Record>>,
+}
+
+/// A decoder, or why there is none for a schema.
+type Known = Result<Decoder, (Refusal, String)>;
+
+impl Decoders {
+    pub(super) fn new(schemas: Arc<SchemaSet>, catalog: Arc<Catalog>, registry: Option<Registry>) -> Self {
+        let json = JsonDecoder::new(&schemas, &catalog);
+        Self {
+            schemas,
+            catalog,
+            registry,
+            json,
+            by_id: HashMap::new(),
+            by_fingerprint: HashMap::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Decodes a value.
+    pub(super) fn decode(&mut self, value: Option<&[u8]>) -> Decoded {
+        let Some(value) = value else {
+            return Decoded::Refused(Refusal::Undecodable, "the record has no value".to_owned());
+        };
+        if value.len() > LARGEST {
+            return Decoded::Refused(Refusal::TooLarge, format!("{} bytes are more than {LARGEST}", value.len()));
+        }
+        let mut record =
+            self.spare.pop().unwrap_or_else(|| Box::new(Record { envelope: Envelope::default(), body: Body::Erasure }));
+        match self.decode_into(value, &mut record) {
+            Ok(true) => Decoded::Record(record),
+            Ok(false) => Decoded::Waiting,
+            Err((refusal, error)) => Decoded::Refused(refusal, error),
+        }
+    }
+
+    /// Takes a record back whose buffers can be used again.
+    pub(super) fn recycle(&mut self, record: Box<Record>) {
+        const ENOUGH: usize = 1024;
+        if self.spare.len() < ENOUGH {
+            self.spare.push(record);
+        }
+    }
+
+    /// Whether the record is there; it is not while its schema is being asked for.
+    fn decode_into(&mut self, value: &[u8], record: &mut Record) -> Result<bool, (Refusal, String)> {
+        let (decoder, body) = match frame(value).map_err(|error| because(error.refusal(), &error))? {
+            Frame::Json(text) => {
+                self.json.decode_into(text, record).map_err(|error| because(error.refusal(), &error))?;
+                return Ok(true);
+            }
+            Frame::SingleObject { fingerprint, body } => (self.with_fingerprint(fingerprint), body),
+            Frame::Registry { schema_id, body } => match self.with_id(schema_id)? {
+                Some(decoder) => (decoder, body),
+                None => return Ok(false),
+            },
+        };
+        let decoder = decoder.as_mut().map_err(|(refusal, error)| (*refusal, error.clone()))?;
+        decoder.decode_into(body, record).map_err(|error: DecodeError| because(error.refusal(), &error))?;
+        Ok(true)
+    }
+
+    fn with_fingerprint(&mut self, fingerprint: [u8; 8]) -> &mut Known {
+        let Self { schemas, catalog, by_fingerprint, .. } = self;
+        by_fingerprint.entry(fingerprint).or_insert_with(|| {
+            if let Some(record) = schemas.with_fingerprint(fingerprint) {
+                return compile(&record.avro, record, catalog);
+            }
+            let number = u64::from_le_bytes(fingerprint);
+            Err((
+                Refusal::UnknownSchema,
+                format!("no schema in the schema directory has the fingerprint {number:016x}"),
+            ))
+        })
+    }
+
+    /// `None` while the schema is being asked for.
+    fn with_id(&mut self, id: u32) -> Result<Option<&mut Known>, (Refusal, String)> {
+        let Self { schemas, catalog, registry, by_id, .. } = self;
+        if !by_id.contains_key(&id) {
+            let unknown = |why: &str| (Refusal::UnknownSchema, format!("schema id {id}: {why}"));
+            let registry = registry.as_ref().ok_or_else(|| unknown("no schema registry is configured"))?;
+            let known = match registry.schema(id) {
+                Lookup::Pending => return Ok(None),
+                Lookup::Unknown(why) => return Err(unknown(&why)),
+                Lookup::Known(schema) => of_registered(&schema, schemas, catalog),
+            };
+            by_id.insert(id, known.map_err(|(refusal, why)| (refusal, format!("schema id {id}: {why}"))));
+        }
+        Ok(by_id.get_mut(&id))
+    }
+}
+
+fn of_registered(registered: &RegisteredSchema, schemas: &SchemaSet, catalog: &Catalog) -> Known {
+    let parsed = if registered.references.is_empty() {
+        Schema::parse_str(&registered.schema)
+    } else {
+        Schema::parse_str_with_list(&registered.schema, &registered.references).map(|(schema, _)| schema)
+    };
+    let writer = parsed.map_err(|error| because(Refusal::UnknownSchema, &error))?;
+    if let Some(reader) = schemas.reader_of(&writer) {
+        return compile(&writer, reader, catalog);
+    }
+    let name = writer.name().map(ToString::to_string).unwrap_or_default();
+    Err((Refusal::UnknownSchema, format!("it is of `{name}`, which no file of the schema directory describes")))
+}
+
+fn compile(writer: &Schema, reader: &RecordSchema, catalog: &Catalog) -> Known {
+    let event_type = catalog.event_type_ids.get(&reader.name).copied().unwrap_or_default();
+    let known = catalog.event_type_ids.get(&reader.name).and_then(|id| catalog.event_types.get(id.index()));
+    let nothing = Projection::default();
+    let projection = known.map_or(&nothing, |known| &known.projection);
+    Decoder::new(writer, reader, event_type, projection)
+        .map_err(|error: CompileError| because(Refusal::Undecodable, &error))
+}
+
+fn because(refusal: Refusal, error: &impl ToString) -> (Refusal, String) {
+    (refusal, error.to_string())
+}

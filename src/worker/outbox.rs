@@ -1,0 +1,129 @@
+//! What a commit sends, in the formats that were promised.
+
+use crate::engine::effects::{Change, Refusal};
+use crate::kafka::transaction::{Failure, Outgoing, Producer};
+use crate::store::Update;
+use crate::wire::change::{
+    Header, membership_key, write_avro, write_json, write_membership_avro, write_membership_json,
+};
+
+use super::marker::{MARKER_KEY, Marker, encode};
+
+/// The form of change and membership records.
+#[derive(Debug, Clone, Copy)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// Avro, with what comes before a change and before a membership.
+    Avro {
+        /// Before a change.
+        change: Header,
+        /// Before a membership.
+        membership: Header,
+    },
+}
+
+/// Where to, and in which form.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    /// Topic of changes.
+    pub changes: String,
+    /// Topic of memberships.
+    pub memberships: String,
+    /// Topic of what was refused.
+    pub dead_letters: String,
+    /// Topic of the changelog.
+    pub changelog: String,
+    /// The form of changes and memberships.
+    pub format: Format,
+}
+
+/// A refused message, as it came.
+#[derive(Debug, Clone)]
+pub(super) struct DeadLetter {
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl DeadLetter {
+    /// Adds why, and where it came from, to the headers it had.
+    pub(super) fn explain(&mut self, refusal: Refusal, topic: &str, partition: i32, offset: i64, error: &str) {
+        let facts = [
+            ("reason", refusal.name().to_owned()),
+            ("topic", topic.to_owned()),
+            ("partition", partition.to_string()),
+            ("offset", offset.to_string()),
+            ("error", error.to_owned()),
+        ];
+        self.headers.extend(facts.map(|(name, value)| (name.to_owned(), Some(value.into_bytes()))));
+    }
+}
+
+impl Outbox {
+    /// Sends a change, and the membership that it begins or ends.
+    pub(super) fn change(&self, producer: &mut Producer, change: &Change) -> Result<(), Failure> {
+        let mut value = Vec::new();
+        match self.format {
+            Format::Json => write_json(change, &mut value),
+            Format::Avro { change: header, .. } => write_avro(change, header, &mut value),
+        }
+        producer.send(&Outgoing {
+            topic: &self.changes,
+            partition: None,
+            key: Some(change.customer_id.as_bytes()),
+            value: Some(&value),
+            headers: &[],
+        })?;
+        value.clear();
+        match self.format {
+            Format::Json => write_membership_json(change, &mut value),
+            Format::Avro { membership: header, .. } => write_membership_avro(change, header, &mut value),
+        }
+        producer.send(&Outgoing {
+            topic: &self.memberships,
+            partition: None,
+            key: Some(membership_key(&change.customer_id, &change.segment).as_bytes()),
+            value: change.entered.then_some(&value),
+            headers: &[],
+        })
+    }
+
+    pub(super) fn dead_letter(&self, producer: &mut Producer, letter: &DeadLetter) -> Result<(), Failure> {
+        producer.send(&Outgoing {
+            topic: &self.dead_letters,
+            partition: None,
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+            headers: &letter.headers,
+        })
+    }
+
+    pub(super) fn update(&self, producer: &mut Producer, partition: i32, update: &Update) -> Result<(), Failure> {
+        producer.send(&Outgoing {
+            topic: &self.changelog,
+            partition: Some(partition),
+            key: Some(&update.key),
+            value: update.value.as_deref(),
+            headers: &[],
+        })
+    }
+
+    /// Sends a marker, whose offset is wanted under `tag`.
+    pub(super) fn marker(
+        &self,
+        producer: &mut Producer,
+        partition: i32,
+        marker: &Marker,
+        tag: usize,
+    ) -> Result<(), Failure> {
+        let record = Outgoing {
+            topic: &self.changelog,
+            partition: Some(partition),
+            key: Some(MARKER_KEY),
+            value: Some(&encode(marker)),
+            headers: &[],
+        };
+        producer.send_and_tell(&record, tag)
+    }
+}

@@ -1,0 +1,295 @@
+//! A process's workers: started together, told to end together, and the first that cannot go on ends all.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::config::{Config, OutputFormat};
+use crate::engine::catalog::Catalog;
+use crate::kafka::registry::Registry;
+use crate::kafka::topics::{CHANGELOG, COMPACTED, KEPT, Topics, Wanted};
+use crate::kafka::watchdog::Watchdog;
+use crate::kafka::{Clients, KafkaError, Stop, patiently};
+use crate::store::rocks::{Budget, Shared};
+use crate::telemetry::Telemetry;
+use crate::wire::change::Header;
+use crate::wire::framing::fingerprint;
+use crate::wire::schema::SchemaSet;
+
+use super::outbox::{Format, Outbox};
+use super::query::{Asker, ends};
+use super::settings::Settings;
+use super::status::Status;
+use super::{WorkerError, run};
+
+/// The records we write, as their schemas name them.
+const CHANGE_SCHEMA: &str = include_str!("../../schemas/segment_change.avsc");
+const MEMBERSHIP_SCHEMA: &str = include_str!("../../schemas/segment_membership.avsc");
+
+/// How often the workers are looked after.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What all workers of a process share. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    /// How they work.
+    pub settings: Arc<Settings>,
+    /// How to reach the brokers.
+    pub clients: Clients,
+    /// The definitions at work.
+    pub catalog: Arc<Catalog>,
+    /// The schemas of what comes in.
+    pub schemas: Arc<SchemaSet>,
+    /// The schema registry, where there is one.
+    pub registry: Option<Registry>,
+    /// Memory of the stores.
+    pub stores: Shared,
+    /// Counts and measures.
+    pub telemetry: Telemetry,
+    /// What the workers say of themselves.
+    pub status: Status,
+    /// Ends them.
+    pub stop: Stop,
+    pub(super) outbox: Outbox,
+    pub(super) partitions: i32,
+}
+
+/// Workers at work.
+pub struct Running {
+    stop: Stop,
+    threads: Vec<JoinHandle<Result<(), WorkerError>>>,
+    watchdogs: Vec<Watchdog>,
+    /// One for each worker.
+    pub askers: Vec<Asker>,
+    status: Status,
+}
+
+/// The process cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A worker said why.
+    #[error("worker {worker}: {error}")]
+    Worker {
+        /// Which.
+        worker: usize,
+        /// Why.
+        error: Box<WorkerError>,
+    },
+    /// A call to the broker never returned; the process must be ended from outside of the worker.
+    #[error("worker {worker}: {call} did not return: the broker or the client library hangs")]
+    Hanging {
+        /// Which.
+        worker: usize,
+        /// Which call.
+        call: &'static str,
+    },
+    /// A worker did not end within the deadline.
+    #[error("worker {worker} did not end in time")]
+    Late {
+        /// Which.
+        worker: usize,
+    },
+    /// A mistake in the program.
+    #[error("worker {worker} panicked")]
+    Panicked {
+        /// Which.
+        worker: usize,
+    },
+}
+
+impl Engine {
+    /// Connects: checks the topics, makes the internal and output ones that are missing, registers the output schemas.
+    /// Waits for brokers and registry that are away.
+    ///
+    /// # Errors
+    /// When the topics do not fit together, or brokers or registry refuse.
+    pub fn connect(
+        config: &Config,
+        settings: Settings,
+        catalog: Arc<Catalog>,
+        schemas: Arc<SchemaSet>,
+        telemetry: Telemetry,
+        stop: Stop,
+    ) -> Result<Self, KafkaError> {
+        let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
+        let url = config.schemas.registry.0.as_str();
+        let registry = if url.is_empty() { None } else { Some(Registry::connect(url, &stop)?) };
+        let partitions = prepare_topics(&clients, &settings, &telemetry, &stop)?;
+        let format = format(config.output.format, registry.as_ref(), &settings)?;
+        let outbox = Outbox {
+            changes: settings.changes.clone(),
+            memberships: settings.memberships.clone(),
+            dead_letters: settings.dead_letters.clone(),
+            changelog: settings.changelog(),
+            format,
+        };
+        let write_buffer_bytes = settings.store_memory_bytes / 4;
+        let cache_bytes = settings.store_memory_bytes;
+        telemetry.definitions_at_work(catalog.hash);
+        Ok(Self {
+            stores: Shared::new(Budget { cache_bytes, write_buffer_bytes, ..Budget::default() }),
+            status: Status::new(settings.workers, catalog.clone()),
+            settings: Arc::new(settings),
+            clients,
+            catalog,
+            schemas,
+            registry,
+            telemetry,
+            stop,
+            outbox,
+            partitions,
+        })
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(&self) -> std::io::Result<Running> {
+        let (mut threads, mut watchdogs, mut askers) = (Vec::new(), Vec::new(), Vec::new());
+        for index in 0..self.settings.workers {
+            let (asker, inbox) = ends();
+            let watchdog = Watchdog::default();
+            let (engine, watched) = (self.clone(), watchdog.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(move || {
+                let result = run(&engine, index, inbox, watched);
+                if let Err(error) = &result {
+                    engine.status.update(index, |state| state.failed = Some(error.to_string()));
+                }
+                result
+            })?);
+            watchdogs.push(watchdog);
+            askers.push(asker);
+        }
+        Ok(Running { stop: self.stop.clone(), threads, watchdogs, askers, status: self.status.clone() })
+    }
+
+    /// Says what a worker waits for.
+    pub(super) fn waits_for(&self, worker: usize, error: Option<&KafkaError>) {
+        let waits = error.map(ToString::to_string);
+        if let Some(error) = error {
+            tracing::warn!(worker, %error, "waiting");
+        }
+        self.telemetry.waiting("broker", waits.is_some());
+        self.status.update(worker, |state| state.waiting_for = waits);
+    }
+}
+
+impl Running {
+    /// Waits until the workers have ended, which they do when asked to, or when one cannot go on. Once asked they have
+    /// `deadline` to commit and put down what they own.
+    ///
+    /// # Errors
+    /// What ended them, if nobody asked.
+    pub fn wait(mut self, deadline: Duration) -> Result<(), EngineError> {
+        let mut threads: Vec<_> = std::mem::take(&mut self.threads).into_iter().enumerate().collect();
+        let mut left = deadline;
+        let mut first_error = None;
+        while !threads.is_empty() {
+            std::thread::sleep(LOOK);
+            let (ended, going): (Vec<_>, Vec<_>) = threads.into_iter().partition(|(_, thread)| thread.is_finished());
+            threads = going;
+            let mut errors = ended.into_iter().filter_map(|(worker, thread)| outcome(worker, thread).err());
+            first_error = first_error.or_else(|| errors.next());
+            if first_error.is_some() {
+                // The others commit what they have; they own partitions of their own.
+                self.stop.request();
+            }
+            if let Some(hanging) = self.hanging() {
+                return Err(first_error.unwrap_or(hanging));
+            }
+            if self.stop.is_requested() {
+                left = left.saturating_sub(LOOK);
+                if let Some((worker, _)) = threads.first().filter(|_| left.is_zero()) {
+                    return Err(first_error.unwrap_or(EngineError::Late { worker: *worker }));
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn hanging(&self) -> Option<EngineError> {
+        let mut watched = self.watchdogs.iter().enumerate();
+        let (worker, call) = watched.find_map(|(worker, watchdog)| Some((worker, watchdog.overdue()?)))?;
+        self.status.update(worker, |state| state.failed = Some(format!("{call} did not return")));
+        Some(EngineError::Hanging { worker, call })
+    }
+}
+
+fn outcome(worker: usize, thread: JoinHandle<Result<(), WorkerError>>) -> Result<(), EngineError> {
+    match thread.join() {
+        Ok(Ok(()) | Err(WorkerError::Kafka(KafkaError::Stopped))) => Ok(()),
+        Ok(Err(error)) => Err(EngineError::Worker { worker, error: Box::new(error) }),
+        Err(_) => Err(EngineError::Panicked { worker }),
+    }
+}
+
+/// The partition count of the input topics, once the topics that we write are there.
+fn prepare_topics(
+    clients: &Clients,
+    settings: &Settings,
+    telemetry: &Telemetry,
+    stop: &Stop,
+) -> Result<i32, KafkaError> {
+    let attempt = || {
+        let topics = Topics::new(clients)?;
+        let partitions = topics.shared_partitions(&settings.input_topics())?;
+        let wanted = written_topics(settings, partitions);
+        let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
+        let present = topics.partitions(&names)?;
+        let changelog = settings.changelog();
+        if let Some(count) = present.get(&changelog).copied().flatten()
+            && count != partitions
+        {
+            let message = format!(
+                "{changelog} has {count} partitions and the input topics have {partitions}: the state of a partition is in \
+                 the partition of the same number, so the counts must be the same"
+            );
+            return Err(KafkaError::Refused { what: "topics".to_owned(), message });
+        }
+        let missing: Vec<_> = wanted.into_iter().filter(|topic| present.get(&topic.name) == Some(&None)).collect();
+        for topic in &missing {
+            tracing::info!(topic = topic.name, partitions, "making a topic that is missing");
+        }
+        topics.create(&missing)?;
+        Ok(partitions)
+    };
+    let partitions = patiently(stop, attempt, |error| {
+        tracing::warn!(%error, "waiting for the broker");
+        telemetry.waiting("broker", true);
+    });
+    telemetry.waiting("broker", false);
+    partitions
+}
+
+/// The topics that the engine writes, as it makes them when they are missing.
+pub fn written_topics(settings: &Settings, partitions: i32) -> Vec<Wanted> {
+    // A dead letter is what was refused, which may be as large as the broker takes, and its explanation.
+    let dead_letters = [KEPT.as_slice(), &[("max.message.bytes", "4000000")]].concat();
+    let wanted = |name: &str, settings: &[_]| Wanted { name: name.to_owned(), partitions, settings: settings.to_vec() };
+    vec![
+        wanted(&settings.changelog(), &CHANGELOG),
+        wanted(&settings.changes, &KEPT),
+        wanted(&settings.memberships, &COMPACTED),
+        wanted(&settings.dead_letters, &dead_letters),
+    ]
+}
+
+fn format(format: OutputFormat, registry: Option<&Registry>, settings: &Settings) -> Result<Format, KafkaError> {
+    if format == OutputFormat::Json {
+        return Ok(Format::Json);
+    }
+    let header = |topic: &str, text: &str| {
+        if let Some(registry) = registry {
+            return Ok(Header::Registry(registry.register(&format!("{topic}-value"), text)?));
+        }
+        let schema = apache_avro::Schema::parse_str(text);
+        let schema = schema.map_err(|error| KafkaError::Settings(format!("{topic}: {error}")))?;
+        Ok(Header::SingleObject(fingerprint(&schema)))
+    };
+    Ok(Format::Avro {
+        change: header(&settings.changes, CHANGE_SCHEMA)?,
+        membership: header(&settings.memberships, MEMBERSHIP_SCHEMA)?,
+    })
+}

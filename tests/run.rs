@@ -1,0 +1,181 @@
+//! `segue run` over a real broker: what subscribers see is what an uninterrupted replay of the same events gives.
+#![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{Broker, Event, Site};
+
+const DEFINITIONS: &str = r"
+segments:
+  - {name: converted, when: did(click then purchase within 10m)}
+  - {name: browsing, when: count(click over 30m) >= 3}
+  - name: spender
+    when: sum(purchase.total over 1d) >= 50
+    until: count(click over 1h) >= 20
+";
+
+const MINUTE: i64 = 60_000;
+
+#[expect(clippy::disallowed_methods, reason = "the engine under test goes by the wall clock")]
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// Far enough ahead for everything to have left its window.
+fn at_the_end() -> i64 {
+    now_ms() + 3_600_000
+}
+
+fn click(id: usize, customer: &str, at: i64) -> Event {
+    json!({"type": "click", "event_id": format!("c{id}"), "customer_id": customer, "occurred_at": at})
+}
+
+fn purchase(id: usize, customer: &str, at: i64, total: i64) -> Event {
+    json!({"type": "purchase", "event_id": format!("p{id}"), "customer_id": customer, "occurred_at": at,
+           "order_id": format!("o{id}"), "total": total, "currency": "EUR", "items": []})
+}
+
+/// Many clicks and few purchases of some customers, one event each 777 ms from `start` on.
+fn traffic(start: i64, count: usize, first_id: usize) -> Vec<Event> {
+    let mut events = Vec::new();
+    for id in first_id..first_id + count {
+        let at = start + 777 * i64::try_from(id - first_id).unwrap();
+        let customer = format!("customer-{}", (id * 7919) % 41);
+        let is_purchase = id % 23 == 0;
+        events.push(if is_purchase { purchase(id, &customer, at, 20) } else { click(id, &customer, at) });
+    }
+    events
+}
+
+#[test]
+fn a_backlog_is_taken_in_the_order_in_which_things_happened() {
+    let mut site = Site::new(Broker::shared(), 3, DEFINITIONS);
+    // An event that is taken out of order is refused, or misses its pair.
+    site.more += "time: {allowed_lateness: 1s, grace: 0s}\n";
+    let events = traffic(now_ms() - 3 * 24 * 60 * MINUTE, 6_000, 1);
+    site.produce(&events);
+    let mut engine = site.start();
+    site.wait_for(&mut engine, &site.expected(&events, at_the_end()));
+    assert_eq!(site.messages("dead_letters"), []);
+    Site::stop(engine);
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was() {
+    let site = Site::new(Broker::shared(), 2, DEFINITIONS);
+    let start = now_ms() - 2 * 24 * 60 * MINUTE;
+    let mut events = traffic(start, 500, 1);
+    site.produce(&events);
+    let mut engine = site.start();
+    site.wait_for(&mut engine, &site.expected(&events, at_the_end()));
+    Site::stop(engine);
+
+    // What came while nobody was there, and what comes live.
+    let missed = traffic(now_ms() - 30 * MINUTE, 300, 1_000);
+    site.produce(&missed);
+    events.extend(missed);
+    let mut engine = site.start();
+    let live = traffic(now_ms(), 2, 2_000);
+    site.produce(&live);
+    events.extend(live);
+    let expected = site.expected(&events, now_ms());
+    let by_now = |story: &BTreeMap<_, Vec<_>>| story.values().map(Vec::len).sum::<usize>();
+    while site.changes().len() < by_now(&expected) {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let found = support::story(&site.changes());
+    for (customer, changes) in &expected {
+        assert_eq!(&found[customer][..changes.len()], changes, "{customer}");
+    }
+    Site::stop(engine);
+}
+
+#[test]
+fn what_is_refused_comes_out_as_it_came_with_the_reason() {
+    let site = Site::new(Broker::shared(), 1, DEFINITIONS);
+    let now = now_ms();
+    let far = json!({"type": "click", "event_id": "f", "customer_id": "a", "occurred_at": now + 3_600_000}).to_string();
+    let blank = json!({"type": "click", "event_id": "b", "customer_id": "", "occurred_at": now}).to_string();
+    let cases: [(&str, &[u8]); 6] = [
+        ("undecodable", b"\xff\xfe garbage"),
+        ("undecodable", b"{\"type\": 5}"),
+        ("unknown_schema", b"{\"type\": \"no_such_thing\"}"),
+        ("unknown_schema", b"\0\0\0\0\x05abc"),
+        ("in_the_future", far.as_bytes()),
+        ("no_customer_id", blank.as_bytes()),
+    ];
+    let clicks = site.topic("clicks");
+    site.broker.produce(&clicks, 0, cases.iter().map(|(_, value)| ("key", *value)));
+    site.produce(&[click(1, "a", now - 3), click(2, "a", now - 2), click(3, "a", now - 1)]);
+    let mut engine = site.start();
+    while !site.broker.has_topic(&site.topic("changes")) || site.changes().is_empty() {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let letters = site.messages("dead_letters");
+    assert_eq!(letters.len(), cases.len());
+    for (offset, (letter, (reason, value))) in letters.iter().zip(cases).enumerate() {
+        let header = |name: &str| {
+            let header = letter.headers.iter().find(|(known, _)| known == name);
+            String::from_utf8(header.unwrap_or_else(|| panic!("no header {name}")).1.clone()).unwrap()
+        };
+        assert_eq!(letter.value.as_deref(), Some(value));
+        assert_eq!(letter.key.as_deref(), Some(b"key".as_slice()));
+        assert_eq!(header("reason"), reason);
+        assert_eq!(header("topic"), clicks);
+        assert_eq!(header("partition"), "0");
+        assert_eq!(header("offset"), offset.to_string());
+        assert!(!header("error").is_empty());
+    }
+    Site::stop(engine);
+}
+
+#[test]
+fn topics_that_do_not_fit_together_are_refused_by_name() {
+    let mut site = Site::new(Broker::shared(), 2, DEFINITIONS);
+    site.broker.create_topic(&site.topic("visits"), 3, &[]);
+    let profiles = site.topic("profiles");
+    let visits = site.topic("visits");
+    site.configure();
+    // The profiles now come from a topic of another size.
+    let config = site.directory.path().join("segue.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(&profiles, &visits)).unwrap();
+    site.more.clear();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_segue")).args(["run", "--config"]).arg(&config).output();
+    let output = output.unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{words}");
+    assert!(
+        words.contains(&format!("{visits} 3")) && words.contains(&format!("{} 2", site.topic("clicks"))),
+        "{words}"
+    );
+}
+
+#[test]
+fn memberships_say_who_is_in_and_forget_who_left() {
+    let site = Site::new(Broker::shared(), 2, DEFINITIONS);
+    let now = now_ms();
+    let (stays, leaves) = ("stays", "leaves");
+    let mut events: Vec<_> = (0..3).map(|id| click(id, stays, now - 10 + i64::try_from(id).unwrap())).collect();
+    events.extend((10..13).map(|id| click(id, leaves, now - 90 * MINUTE + i64::try_from(id).unwrap())));
+    site.produce(&events);
+    let mut engine = site.start();
+    site.wait_for(&mut engine, &site.expected(&events, now));
+    let mut last: BTreeMap<String, Option<Value>> = BTreeMap::new();
+    for message in site.messages("memberships") {
+        let key = String::from_utf8(message.key.unwrap()).unwrap();
+        last.insert(key, message.value.map(|value| serde_json::from_slice(&value).unwrap()));
+    }
+    assert_eq!(last["leaves/browsing"], None);
+    let stays = last["stays/browsing"].as_ref().unwrap();
+    assert_eq!(stays["customer_id"], "stays");
+    assert_eq!(stays["sequence"], 1);
+    Site::stop(engine);
+}
