@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .create()?;
     let metadata = consumer.fetch_metadata(Some(&topic), TIMEOUT)?;
     let mut wanted = TopicPartitionList::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+    for partition in metadata.topics().iter().flat_map(rdkafka::metadata::MetadataTopic::partitions) {
         wanted.add_partition_offset(&topic, partition.id(), Offset::Beginning)?;
     }
     consumer.assign(&wanted)?;

@@ -8,7 +8,7 @@ use crate::telemetry::{Flow, Telemetry};
 
 use super::now_ms;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 const HOUR_MS: i64 = 3_600_000;
 
 type Counts = BTreeMap<String, Flow>;
