@@ -13,6 +13,7 @@ pub(crate) mod number;
 pub mod schema;
 pub mod text;
 pub(crate) mod wanted;
+pub mod writer;
 
 /// Why bytes are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

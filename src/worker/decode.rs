@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use apache_avro::Schema;
 use hashbrown::HashMap;
 
-use crate::engine::catalog::Catalog;
+use crate::engine::catalog::{Catalog, EventTypeId};
 use crate::engine::effects::Refusal;
 use crate::engine::projection::Projection;
 use crate::engine::record::{Body, Envelope, Record};
@@ -15,6 +14,7 @@ use crate::wire::avro::{CompileError, Decoder};
 use crate::wire::framing::{Frame, frame};
 use crate::wire::json::JsonDecoder;
 use crate::wire::schema::{RecordSchema, SchemaSet};
+use crate::wire::writer::parse_writer;
 
 /// The largest value that is taken, bytes: what a broker accepts by default.
 const LARGEST: usize = 1 << 20;
@@ -107,7 +107,8 @@ impl Decoders {
         let Self { schemas, catalog, by_fingerprint, .. } = self;
         by_fingerprint.entry(fingerprint).or_insert_with(|| {
             if let Some(record) = schemas.with_fingerprint(fingerprint) {
-                return compile(&record.avro, record, catalog);
+                let (event_type, projection) = wanted(record, catalog);
+                return Decoder::new(&record.avro, record, event_type, projection).map_err(incompatible);
             }
             let number = u64::from_le_bytes(fingerprint);
             Err((
@@ -135,26 +136,27 @@ impl Decoders {
 }
 
 fn of_registered(registered: &RegisteredSchema, schemas: &SchemaSet, catalog: &Catalog) -> Known {
-    let parsed = if registered.references.is_empty() {
-        Schema::parse_str(&registered.schema)
-    } else {
-        Schema::parse_str_with_list(&registered.schema, &registered.references).map(|(schema, _)| schema)
-    };
-    let writer = parsed.map_err(|error| because(Refusal::UnknownSchema, &error))?;
+    let writer = parse_writer(&registered.schema, &registered.references);
+    let writer = writer.map_err(|error| (Refusal::UnknownSchema, error))?;
     if let Some(reader) = schemas.reader_of(&writer) {
-        return compile(&writer, reader, catalog);
+        let (event_type, projection) = wanted(reader, catalog);
+        return Decoder::new(&writer, reader, event_type, projection).map_err(incompatible);
     }
     let name = writer.name().map(ToString::to_string).unwrap_or_default();
     Err((Refusal::UnknownSchema, format!("it is of `{name}`, which no file of the schema directory describes")))
 }
 
-fn compile(writer: &Schema, reader: &RecordSchema, catalog: &Catalog) -> Known {
-    let event_type = catalog.event_type_ids.get(&reader.name).copied().unwrap_or_default();
-    let known = catalog.event_type_ids.get(&reader.name).and_then(|id| catalog.event_types.get(id.index()));
-    let nothing = Projection::default();
-    let projection = known.map_or(&nothing, |known| &known.projection);
-    Decoder::new(writer, reader, event_type, projection)
-        .map_err(|error: CompileError| because(Refusal::Undecodable, &error))
+/// What definitions want of a record.
+fn wanted<'c>(reader: &RecordSchema, catalog: &'c Catalog) -> (EventTypeId, &'c Projection) {
+    static NOTHING: Projection = Projection { fields: Vec::new(), arrays: Vec::new() };
+    let event_type = catalog.event_type_ids.get(&reader.name).copied();
+    let known = event_type.and_then(|id| catalog.event_types.get(id.index()));
+    (event_type.unwrap_or_default(), known.map_or(&NOTHING, |known| &known.projection))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn incompatible(error: CompileError) -> (Refusal, String) {
+    because(Refusal::Undecodable, &error)
 }
 
 fn because(refusal: Refusal, error: &impl ToString) -> (Refusal, String) {

@@ -15,6 +15,7 @@ use crate::telemetry::Telemetry;
 use crate::wire::change::Header;
 use crate::wire::framing::fingerprint;
 use crate::wire::schema::SchemaSet;
+use crate::wire::writer::parse_writer;
 
 use super::outbox::{Format, Outbox};
 use super::query::{Asker, ends};
@@ -284,7 +285,7 @@ fn format(format: OutputFormat, registry: Option<&Registry>, settings: &Settings
         if let Some(registry) = registry {
             return Ok(Header::Registry(registry.register(&format!("{topic}-value"), text)?));
         }
-        let schema = apache_avro::Schema::parse_str(text);
+        let schema = parse_writer(text, &[]);
         let schema = schema.map_err(|error| KafkaError::Settings(format!("{topic}: {error}")))?;
         Ok(Header::SingleObject(fingerprint(&schema)))
     };
