@@ -204,7 +204,10 @@ impl Engine {
     }
 
     fn count(&mut self, customer: &mut Customer, event: &EventFields, at: i64, now: i64) {
-        self.intake(customer, now, |intake| intake.event(event, at));
+        self.intake(customer, now, |intake| {
+            intake.event(event, at);
+            intake.decide();
+        });
     }
 
     /// Takes something in and puts what it touched on the agenda.

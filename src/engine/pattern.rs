@@ -105,7 +105,7 @@ impl PatternState {
         match (pattern.relation, side) {
             (Relation::Then, Side::A) => self.then_a(pattern, occurrence, matches),
             (Relation::Then, Side::B) => self.then_b(pattern, occurrence, matches),
-            (Relation::Without, Side::A) => self.without_a(pattern, occurrence, bounds, matches),
+            (Relation::Without, Side::A) => self.without_a(pattern, occurrence),
             (Relation::Without, Side::B) => self.without_b(pattern, occurrence),
             (Relation::After, Side::A) => insert(&mut self.a, occurrence),
             (Relation::After, Side::B) => {
@@ -135,14 +135,9 @@ impl PatternState {
         }
     }
 
-    fn without_a(&mut self, pattern: &Pattern, a: Occurrence, bounds: Bounds, matches: &mut Vec<Occurrence>) {
-        if self.b.iter().any(|b| precedes(&a, b, pattern)) {
-            return;
-        }
-        let decided_at = a.at.saturating_add(pattern.duration_ms);
-        if decided_at <= bounds.now {
-            matches.push(a.matched(decided_at, pattern.on));
-        } else {
+    /// A late A whose time has passed waits for what else its record holds, and is decided with it.
+    fn without_a(&mut self, pattern: &Pattern, a: Occurrence) {
+        if !self.b.iter().any(|b| precedes(&a, b, pattern)) {
             insert(&mut self.a, a);
         }
     }
