@@ -4,10 +4,11 @@
 //! Everything else (a product of two ages, a division by something that moves) is searched by halves: a stretch of time
 //! over which interval arithmetic proves the condition constant is skipped, any other is looked at more closely.
 
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
-use super::catalog::{ArithmeticOp, CompareOp, NodeId, Op};
+use super::catalog::{ArithmeticOp, CalendarUnit, CompareOp, NodeId, Op};
 use super::evaluator::{Evaluator, condition_holds};
 use super::value::{Type, Value};
 use super::{arithmetic, calendar};
@@ -280,16 +281,24 @@ fn stretch(evaluator: &mut Evaluator<'_>, id: NodeId, from: i64, to: i64) -> Str
                 _ => Stretch::Anything,
             }
         }
-        Op::Anniversary(operand) if !evaluator.answer(operand).moves => {
-            let Value::Instant(date) = *evaluator.value(operand) else { return Stretch::Anything };
-            let away = |at| Some(Decimal::from(calendar::anniversary(date, at, zone)?.0));
-            match (away(to), away(from)) {
-                (Some(low), Some(high)) if low <= high => Stretch::Between(low, high),
-                _ => Stretch::Anything,
-            }
+        Op::Anniversary(operand) => {
+            let operand = stretch(evaluator, operand, from, to);
+            operand.ends().map_or(operand, |dates| away_over(dates, from, to, zone).unwrap_or(Stretch::Anything))
         }
         _ => Stretch::Anything,
     }
+}
+
+/// What the anniversary of a date between two instants of one day can be at the instants `from..=to`, if those lie
+/// between the same two returns.
+fn away_over((low, high): (Decimal, Decimal), from: i64, to: i64, zone: &TimeZone) -> Option<Stretch> {
+    let (low, high) = (low.to_i64()?, high.to_i64()?);
+    if low != high && calendar::period(CalendarUnit::Day, low, zone).end <= high {
+        return None;
+    }
+    let (longest, return_of_first) = calendar::anniversary(low, from, zone)?;
+    let (shortest, return_of_last) = calendar::anniversary(low, to, zone)?;
+    (return_of_first == return_of_last).then(|| Stretch::Between(Decimal::from(shortest), Decimal::from(longest)))
 }
 
 fn combine(op: ArithmeticOp, left: (Decimal, Decimal), right: (Decimal, Decimal)) -> Stretch {
