@@ -123,7 +123,7 @@ struct Reads {
 impl Reads {
     fn of(catalog: &Catalog, segment: &Segment) -> Self {
         let mut reads = Self::default();
-        let roots = [Some(segment.when), segment.until].into_iter().flatten();
+        let roots = [Some(segment.when), segment.ending].into_iter().flatten();
         roots.chain(segment.carry.iter().map(|(_, node)| *node)).for_each(|root| reads.add(catalog, root));
         reads
     }

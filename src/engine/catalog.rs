@@ -466,8 +466,10 @@ pub struct Segment {
     pub until_text: Option<String>,
     /// Who is a member: `when`, and consent to its purpose, and for a tier none of the earlier tiers' conditions.
     pub when: NodeId,
-    /// With `until`: what ends a membership that `when` began, withdrawal of consent included.
+    /// `until`, as written: its own flips count, whoever has consented.
     pub until: Option<NodeId>,
+    /// With `until`: what ends a membership that `when` began, withdrawal of consent included.
+    pub ending: Option<NodeId>,
     /// The purpose members consented to.
     pub purpose: Option<PurposeId>,
     /// Traits sent along with each change: name and value.

@@ -58,13 +58,13 @@ impl Engine {
         let standing = customer.standing(definition.key);
         let mut nodes = Vec::new();
         self.list_conditions(definition.when, &mut nodes);
-        definition.until.into_iter().for_each(|until| self.list_conditions(until, &mut nodes));
+        definition.ending.into_iter().for_each(|until| self.list_conditions(until, &mut nodes));
         let (flips, membership_flip) = self.next_flips(customer_id, &customer, &nodes, segment, now);
 
         let mut evaluator = Evaluator::new(&self.catalog, &mut customer, customer_id, now, &mut self.scratch);
         let flip_of = |node: NodeId| nodes.iter().position(|other| *other == node).and_then(|place| flips[place]);
         let when = condition(&mut evaluator, definition.when, true, &flip_of);
-        let until = definition.until.map(|until| condition(&mut evaluator, until, true, &flip_of));
+        let until = definition.ending.map(|until| condition(&mut evaluator, until, true, &flip_of));
         Explanation { segment, standing, next_flip: membership_flip, when, until }
     }
 

@@ -107,12 +107,13 @@ impl Evaluation<'_> {
         let mut root_until = evaluator.answer(segment.when).until;
         let mut after = Standing { member: when, ..before };
         let mut decided_by = segment.when;
-        if let Some(until) = segment.until {
+        if let (Some(until), Some(ending)) = (segment.until, segment.ending) {
             (after.when, after.until) = (when, evaluator.is_true(until));
-            root_until = root_until.min(evaluator.answer(until).until);
-            after.member = if before.member { !after.until } else { when && !before.when && !after.until };
+            let ends = evaluator.is_true(ending);
+            root_until = root_until.min(evaluator.answer(until).until).min(evaluator.answer(ending).until);
+            after.member = if before.member { !ends } else { when && !before.when && !ends };
             if before.member {
-                decided_by = until;
+                decided_by = ending;
             }
         }
         if after.member != before.member {

@@ -32,7 +32,7 @@ impl Readers {
         let mut walk = Walk { catalog, seen: vec![Root::MAX; catalog.nodes.len()], readers: &mut readers };
         for (root, segment) in (0..).zip(&catalog.segments) {
             walk.node(segment.when, root);
-            segment.until.into_iter().for_each(|until| walk.node(until, root));
+            segment.ending.into_iter().for_each(|ending| walk.node(ending, root));
         }
         for (root, hold) in (root_of_hold(catalog, HoldId(0))..).zip(&catalog.holds) {
             walk.node(hold.condition, root);

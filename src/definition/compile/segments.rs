@@ -77,7 +77,8 @@ impl Builder<'_> {
         let meaning = self.meaning(entry, when, until.as_ref(), &earlier);
         let consent = purpose.zip(entry.purpose).map(|(id, purpose)| self.consent(Op::Consent(id), purpose));
         let when_node = self.membership(when, consent, &earlier)?;
-        let until_node = until.as_ref().map(|until| self.ending(until, consent)).transpose()?;
+        let until_node = until.as_ref().map(|until| self.graph.node(until)).transpose()?;
+        let ending = until_node.map(|until| self.ending(until, consent));
         let id = SegmentId(position(self.graph.catalog.segments.len()));
         self.graph.segment_ids.insert(entry.name.clone(), id);
         self.graph.catalog.segments.push(Segment {
@@ -87,6 +88,7 @@ impl Builder<'_> {
             until_text: entry.until.map(|until| until.expr.to_string()),
             when: when_node,
             until: until_node,
+            ending,
             purpose,
             carry: Vec::new(),
             group: entry.tier.as_ref().map(|tier| tier.group.name.value.clone()),
@@ -120,13 +122,13 @@ impl Builder<'_> {
     }
 
     /// `until`, or withdrawal of consent.
-    fn ending(&mut self, until: &Expr, consent: Option<NodeId>) -> Result<NodeId, Unbuildable> {
-        let mut endings = vec![self.graph.node(until)?];
+    fn ending(&mut self, until: NodeId, consent: Option<NodeId>) -> NodeId {
+        let mut endings = vec![until];
         if let Some(consent) = consent {
             let text = format!("not {}", self.text(consent));
             endings.push(self.graph.push(Op::Not(consent), Type::Bool, text.into()));
         }
-        Ok(self.joined(endings, " or ", Op::Or))
+        self.joined(endings, " or ", Op::Or)
     }
 
     /// One node of several conditions; of one, that one.

@@ -237,7 +237,7 @@ fn membership_holds_consent_and_the_tiers_before() {
     let catalog = load(LOYALTY).catalog;
     let text = |name: &str| {
         let segment = &catalog.segments[catalog.segment_ids[name].index()];
-        let until = segment.until.map(|until| node(&catalog, until).text.to_string());
+        let until = segment.ending.map(|until| node(&catalog, until).text.to_string());
         (node(&catalog, segment.when).text.to_string(), until)
     };
     assert_eq!(text("loyalty.gold").0, "sum(purchase.total) >= 1000 and consent(\"marketing\")");
