@@ -1,13 +1,16 @@
 //! What can be typed: one file for each command. Results go to standard output, all else to standard error.
 
 mod check;
+mod demo;
 mod events;
 mod exit;
 mod explain;
 mod replay;
 mod run;
 mod set;
+mod signals;
 mod test;
+mod topics;
 
 use clap::{Parser, Subcommand};
 
@@ -26,11 +29,13 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Run(run::Args),
     Check(check::Args),
     Test(test::Args),
     Replay(replay::Args),
     Explain(explain::Args),
+    Topics(topics::Args),
 }
 
 impl Cli {
@@ -40,11 +45,13 @@ impl Cli {
     /// When it could not be done.
     pub fn run(self) -> Result<Exit, Failure> {
         match self.command {
+            Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Test(args) => test::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Topics(args) => topics::run(&args),
         }
     }
 }

@@ -5,16 +5,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::config::Config;
 use crate::definition;
+use crate::http::{Server, Sources};
 use crate::kafka::{KafkaError, Stop};
 use crate::telemetry::{Telemetry, start_logging};
 use crate::wire::schema::SchemaSet;
 use crate::worker::settings::Settings;
+use crate::worker::status::Status;
 use crate::worker::supervisor::Engine;
 
 use super::exit::Blame as _;
 use super::set::Diagnostics;
+use super::signals::end_on_signals;
 use super::{Exit, Failure};
 
 /// Run the service: read events from Kafka, write segment changes to it.
@@ -51,12 +56,21 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let stop = Stop::default();
     end_on_signals(&stop)?;
     let settings = Settings::of(&config);
-    let engine = Engine::connect(&config, settings, catalog, Arc::new(schemas), Telemetry::new()?, stop);
+    let telemetry = Telemetry::new()?;
+    let sources = Sources::new(Status::new(settings.workers, catalog.clone()), telemetry.clone());
+    // Before anything is waited for, so that health and readiness can be asked for.
+    let server = Server::start(&config.http, sources.clone());
+    let server = server.with_context(|| format!("cannot listen on {}", config.http.listen))?;
+    tracing::info!(address = %server.address(), "answering HTTP");
+    let engine =
+        Engine::connect(&config, settings, catalog, Arc::new(schemas), telemetry, sources.status.clone(), stop);
     let engine = match engine {
         Err(KafkaError::Stopped) => return Ok(Exit::Done),
         engine => engine?,
     };
-    engine.start()?.wait(DEADLINE)?;
+    let running = engine.start()?;
+    sources.ask(running.askers.clone());
+    running.wait(DEADLINE)?;
     Ok(Exit::Done)
 }
 
@@ -64,32 +78,4 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
     let directory = &config.schemas.directory;
     if directory.is_dir() { SchemaSet::shipped_and(directory) } else { SchemaSet::shipped() }.blame(Exit::Wrong)
-}
-
-/// SIGTERM and Ctrl-C ask the engine to end; a second one ends the process at once.
-fn end_on_signals(stop: &Stop) -> Result<(), Failure> {
-    let stop = stop.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            if let Err(error) = asked_to_end().await {
-                tracing::error!(%error, "signals cannot be waited for");
-                return;
-            }
-            tracing::info!("ending: committing what is under way");
-            stop.request();
-            if asked_to_end().await.is_ok() {
-                std::process::exit(i32::from(Exit::Outside as u8));
-            }
-        });
-    })?;
-    Ok(())
-}
-
-async fn asked_to_end() -> io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    }
 }

@@ -14,9 +14,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Sources {
     /// The answers of all workers.
-    pub(super) async fn ask(&self, question: &Question) -> Result<Vec<Answer>, Problem> {
+    pub(super) async fn ask_all(&self, question: &Question) -> Result<Vec<Answer>, Problem> {
         let mut pending = Vec::new();
-        for asker in &self.askers {
+        for asker in self.askers.get().ok_or_else(Problem::no_answer)? {
             let (sender, receiver) = oneshot::channel();
             // Nobody is left to reply to when the request has ended meanwhile.
             let reply = move |answer| drop(sender.send(answer));
@@ -40,7 +40,7 @@ impl Sources {
     /// The answer of the worker that has the customer. Unknown is only who no process can have.
     pub(super) async fn ask_about(&self, customer_id: &str, question: &Question) -> Result<Answer, Problem> {
         let owned_all = self.status.owns_all();
-        let answers = self.ask(question).await?;
+        let answers = self.ask_all(question).await?;
         match answers.into_iter().find(|answer| *answer != Answer::NotHere) {
             Some(answer) => Ok(answer),
             None if owned_all && self.status.owns_all() => Err(Problem::unknown_customer(customer_id)),

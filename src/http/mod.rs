@@ -11,7 +11,7 @@ mod segments;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,15 +37,27 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How long open requests may go on after the server was asked to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
-/// What requests are answered from.
+/// What requests are answered from. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// What the workers say of themselves.
     pub status: Status,
-    /// The metrics.
-    pub telemetry: Telemetry,
-    /// One for each worker.
-    pub askers: Vec<Asker>,
+    telemetry: Telemetry,
+    /// One for each worker, once they have been started.
+    askers: Arc<OnceLock<Vec<Asker>>>,
+}
+
+impl Sources {
+    /// Sources of a process whose workers are yet to be started.
+    pub fn new(status: Status, telemetry: Telemetry) -> Self {
+        Self { status, telemetry, askers: Arc::default() }
+    }
+
+    /// Lets these workers be asked from now on.
+    pub fn ask(&self, askers: Vec<Asker>) {
+        // Workers are started once.
+        let _ = self.askers.set(askers);
+    }
 }
 
 #[derive(Clone)]

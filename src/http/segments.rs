@@ -72,7 +72,7 @@ pub(super) async fn members(
         return Err(Problem::bad_request(format!("`limit` must be between 1 and {PAGE_MAX}")));
     }
     let question = Question::Members { segment: segment.clone(), after: page.after, limit };
-    let answers = shared.sources.ask(&question).await?;
+    let answers = shared.sources.ask_all(&question).await?;
     let mut members: Vec<(String, i64)> = answers
         .into_iter()
         .flat_map(|answer| if let Answer::Members(members) = answer { members } else { Vec::new() })

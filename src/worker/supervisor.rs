@@ -110,6 +110,7 @@ impl Engine {
         catalog: Arc<Catalog>,
         schemas: Arc<SchemaSet>,
         telemetry: Telemetry,
+        status: Status,
         stop: Stop,
     ) -> Result<Self, KafkaError> {
         let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
@@ -129,7 +130,7 @@ impl Engine {
         telemetry.definitions_at_work(catalog.hash);
         Ok(Self {
             stores: Shared::new(Budget { cache_bytes, write_buffer_bytes, ..Budget::default() }),
-            status: Status::new(settings.workers, catalog.clone()),
+            status,
             settings: Arc::new(settings),
             clients,
             catalog,

@@ -1,0 +1,91 @@
+//! `segue topics`: the topics an application needs.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::config::Config;
+use crate::kafka::Clients;
+use crate::kafka::topics::{Topics, Wanted};
+use crate::worker::settings::Settings;
+use crate::worker::supervisor::written_topics;
+
+use super::exit::{Blame as _, Exit, Failure};
+
+/// Make the topics that an application needs.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Create(CreateArgs),
+}
+
+/// Make the topics that are missing, with the right settings: inputs, outputs and the changelog.
+///
+/// All get the partition count that the input topics have already, or else the one asked for. Topics that are there are
+/// left as they are.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+segue topics create --config segue.yaml --dry-run\n  \
+segue topics create --config segue.yaml --partitions 12")]
+struct CreateArgs {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Partitions of each topic, where none is there yet to go by
+    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..))]
+    partitions: i32,
+    /// Only print what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    match &args.action {
+        Action::Create(args) => create(args),
+    }
+}
+
+fn create(args: &CreateArgs) -> Result<Exit, Failure> {
+    let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
+    let settings = Settings::of(&config);
+    let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
+    let topics = Topics::new(&clients)?;
+    let inputs = settings.input_topics();
+    let present = topics.partitions(&inputs)?;
+    let partitions = present.values().flatten().max().copied().unwrap_or(args.partitions);
+    let wanted = wanted(&settings, partitions);
+    let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
+    let present = topics.partitions(&names)?;
+    let (missing, there): (Vec<_>, Vec<_>) =
+        wanted.into_iter().partition(|topic| present.get(&topic.name).copied().flatten().is_none());
+    if !args.dry_run {
+        topics.create(&missing)?;
+    }
+    let mut out = io::stdout().lock();
+    for topic in there {
+        let count = present.get(&topic.name).copied().flatten().unwrap_or_default();
+        writeln!(out, "exists   {} ({count} partitions)", topic.name)?;
+    }
+    let verb = if args.dry_run { "missing " } else { "created " };
+    for topic in missing {
+        let settings: Vec<String> = topic.settings.iter().map(|(name, value)| format!(", {name}={value}")).collect();
+        writeln!(out, "{verb} {} ({} partitions{})", topic.name, topic.partitions, settings.concat())?;
+    }
+    // Counts that differ cannot be mended by making topics; better to hear of it here than at the next start.
+    if !args.dry_run {
+        topics.shared_partitions(&inputs)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn wanted(settings: &Settings, partitions: i32) -> Vec<Wanted> {
+    let input = |name| Wanted { name, partitions, settings: vec![("cleanup.policy", "delete")] };
+    let inputs = settings.input_topics().into_iter().map(input);
+    inputs.chain(written_topics(settings, partitions)).collect()
+}
