@@ -29,7 +29,7 @@ impl From<Exit> for ExitCode {
 
 /// A command that could not go on, in words for the person who typed it.
 ///
-/// Made from any error by `?`, which takes it for an outside system's; [`Blame`] says otherwise.
+/// Made from any error by `?`, which takes it for an outside system's; `Blame` says otherwise.
 #[derive(Debug)]
 pub struct Failure {
     /// Whose fault it is.

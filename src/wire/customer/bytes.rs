@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-/// The bytes are not what [`Writer`] writes: damaged, or of another version.
+/// The bytes are not what `Writer` writes: damaged, or of another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable bytes")]
 pub struct Unreadable;
