@@ -23,7 +23,6 @@ type Changes = BTreeMap<String, Vec<Value>>;
 const PARTITIONS: i32 = 4;
 
 #[test]
-#[ignore = "waits for `segue replay`, `segue topics` and the workers behind `segue run`"]
 fn a_live_run_gives_the_changes_of_the_replay() {
     let directory = tempfile::tempdir().unwrap();
     let replayed = replayed_changes(directory.path());
