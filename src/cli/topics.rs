@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Subcommand;
 
@@ -58,6 +59,8 @@ fn create(args: &CreateArgs) -> Result<Exit, Failure> {
     let topics = Topics::new(&clients)?;
     let inputs = settings.input_topics();
     let present = topics.partitions(&inputs)?;
+    let is_known = |name: &&String| present.get(*name).copied().flatten().is_some();
+    let known_inputs: Vec<String> = inputs.iter().filter(is_known).cloned().collect();
     let partitions = present.values().flatten().max().copied().unwrap_or(args.partitions);
     let wanted = wanted(&settings, partitions);
     let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
@@ -66,6 +69,7 @@ fn create(args: &CreateArgs) -> Result<Exit, Failure> {
         wanted.into_iter().partition(|topic| present.get(&topic.name).copied().flatten().is_none());
     if !args.dry_run {
         topics.create(&missing)?;
+        await_all(&topics, &names)?;
     }
     let mut out = io::stdout().lock();
     for topic in there {
@@ -78,10 +82,23 @@ fn create(args: &CreateArgs) -> Result<Exit, Failure> {
         writeln!(out, "{verb} {} ({} partitions{})", topic.name, topic.partitions, settings.concat())?;
     }
     // Counts that differ cannot be mended by making topics; better to hear of it here than at the next start.
-    if !args.dry_run {
-        topics.shared_partitions(&inputs)?;
+    if !known_inputs.is_empty() {
+        topics.shared_partitions(&known_inputs)?;
     }
     Ok(Exit::Done)
+}
+
+/// A broker answers that it has made a topic before all of it knows; who comes next should find it.
+fn await_all(topics: &Topics<'_>, names: &[String]) -> Result<(), Failure> {
+    const TRIES: usize = 100;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 0..TRIES {
+        if topics.partitions(names)?.values().all(Option::is_some) {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(anyhow::anyhow!("the broker says that it has made the topics, and does not show them").into())
 }
 
 fn wanted(settings: &Settings, partitions: i32) -> Vec<Wanted> {
