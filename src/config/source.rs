@@ -5,6 +5,8 @@ use std::fmt;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
+use crate::definition::diagnostic::nearest;
+
 use super::Problem;
 use super::setting::{Setting, Written};
 
@@ -271,12 +273,6 @@ impl Source {
             None => format!("; `{section}` has {}", own.join(", ")),
         }
     }
-}
-
-/// The name most like one, if any is like it.
-fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = candidates.map(|candidate| (strsim::osa_distance(name, candidate), candidate));
-    distances.min().filter(|(distance, _)| *distance <= 1 + name.len() / 4).map(|(_, candidate)| candidate)
 }
 
 fn key_of(section: &str, key: &str) -> Key {
