@@ -135,6 +135,15 @@ impl Accumulator {
         }
     }
 
+    /// Adds the summary of events that all occurred earlier. Not for `top`, `list` and `distinct`.
+    pub fn prepend(&mut self, function: Function, earlier: &Self) {
+        match (self, earlier) {
+            (Self::Last(..), Self::Last(..)) => {}
+            (this @ Self::First(..), Self::First(..)) => this.clone_from(earlier),
+            (this, earlier) => this.append(function, earlier),
+        }
+    }
+
     /// The aggregate's value over these events.
     #[must_use]
     pub fn value(&self, function: Function) -> Value {

@@ -34,6 +34,52 @@ pub struct Customer {
     pub holds: Vec<(u64, i64)>,
     /// Standing towards segments; absent means out, with `when` and `until` false.
     pub standings: Vec<(u64, Standing)>,
+    /// What `deadline` is made of; derived, so it is not stored.
+    pub schedule: Schedule,
+}
+
+/// Until when each root (see [`readers`](super::readers)) holds that time alone may change.
+#[derive(Debug, Clone, Default)]
+pub struct Schedule {
+    /// `None` while nobody knows, because the customer comes from a store.
+    untils: Option<Vec<(u32, i64)>>,
+}
+
+/// What is derived makes no difference between customers.
+impl PartialEq for Schedule {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Schedule {
+    /// Begins anew: from here on every root that time may change is told of.
+    pub(super) fn begin(&mut self) {
+        self.untils.get_or_insert_default().clear();
+    }
+
+    /// Notes until when a root holds; `i64::MAX` for ever. Without effect while the schedule is not known.
+    pub(super) fn set(&mut self, root: u32, until: i64) {
+        let Some(untils) = &mut self.untils else { return };
+        match (untils.iter().position(|(other, _)| *other == root), until) {
+            (Some(place), i64::MAX) => drop(untils.swap_remove(place)),
+            (Some(place), _) => untils[place].1 = until,
+            (None, i64::MAX) => {}
+            (None, _) => untils.push((root, until)),
+        }
+    }
+
+    /// The roots that may have changed by `now`; `None` while nobody knows.
+    pub(super) fn due(&self, now: i64) -> Option<impl Iterator<Item = u32>> {
+        let untils = self.untils.as_ref()?;
+        Some(untils.iter().filter(move |(_, until)| *until <= now).map(|(root, _)| *root))
+    }
+
+    /// The earliest instant at which a root may change, `i64::MAX` for never; `None` while nobody knows.
+    pub(super) fn next(&self) -> Option<i64> {
+        let untils = self.untils.as_ref()?;
+        Some(untils.iter().map(|(_, until)| *until).min().unwrap_or(i64::MAX))
+    }
 }
 
 /// A value and the instant of the record that set it.

@@ -305,10 +305,9 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Only where it is worth it: windows that events leave, of functions that are quickly put together again.
+/// Only where it is worth it: windows that events leave, of functions that are quickly counted down.
 fn looks_past_departures(aggregate: &Aggregate) -> bool {
-    let is_slow = matches!(aggregate.function, Function::Top | Function::List);
-    matches!(aggregate.window, Window::Over { .. } | Window::This(_)) && !is_slow
+    matches!(aggregate.window, Window::Over { .. } | Window::This(_)) && aggregate.function != Function::List
 }
 
 /// Whether a condition holds, given its operands' values.

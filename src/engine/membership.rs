@@ -13,30 +13,41 @@ use super::why;
 pub(super) struct Agenda {
     listed: Vec<bool>,
     roots: std::collections::BinaryHeap<std::cmp::Reverse<Root>>,
-    everything: bool,
+    /// Every root that time may change is on it, so that the customer's schedule can begin anew.
+    is_whole: bool,
 }
 
 impl Agenda {
     pub(super) fn new(catalog: &Catalog) -> Self {
         let n_roots = catalog.segments.len() + catalog.holds.len();
-        Self { listed: vec![false; n_roots], roots: std::collections::BinaryHeap::new(), everything: false }
+        Self { listed: vec![false; n_roots], roots: std::collections::BinaryHeap::new(), is_whole: false }
     }
 
     pub(super) fn add(&mut self, roots: &[Root]) {
         for root in roots {
-            if !std::mem::replace(&mut self.listed[*root as usize], true) {
-                self.roots.push(std::cmp::Reverse(*root));
-            }
+            self.add_one(*root);
         }
     }
 
-    pub(super) fn everything(&mut self) {
-        self.everything = true;
-        for (root, listed) in (0..).zip(&mut self.listed) {
-            if !std::mem::replace(listed, true) {
-                self.roots.push(std::cmp::Reverse(root));
-            }
+    fn add_one(&mut self, root: Root) {
+        if !std::mem::replace(&mut self.listed[root as usize], true) {
+            self.roots.push(std::cmp::Reverse(root));
         }
+    }
+
+    /// What time may have changed by `now`.
+    pub(super) fn add_due(&mut self, customer: &Customer, readers: &Readers, now: i64) {
+        match customer.schedule.due(now) {
+            Some(due) => due.for_each(|root| self.add_one(root)),
+            None => self.add_whole(customer, readers),
+        }
+    }
+
+    /// Everything that may be other than false for ever: what holds of nobody in particular, and what reads something
+    /// that is known of this customer.
+    pub(super) fn add_whole(&mut self, customer: &Customer, readers: &Readers) {
+        self.is_whole = true;
+        readers.concerned(customer, |roots| self.add(roots));
     }
 
     fn next(&mut self) -> Option<Root> {
@@ -74,26 +85,32 @@ impl Evaluation<'_> {
         changes: &mut Vec<Change>,
     ) -> bool {
         let mut evaluator = Evaluator::new(self.catalog, customer, self.customer_id, self.now, scratch);
-        // What is not on the agenda keeps its deadline, which is somewhere in the customer's.
-        let kept = if std::mem::take(&mut agenda.everything) { None } else { evaluator.customer.deadline };
-        let mut until = kept.unwrap_or(i64::MAX);
+        if std::mem::take(&mut agenda.is_whole) {
+            evaluator.customer.schedule.begin();
+        }
+        let mut until = i64::MAX;
         let mut flipped = false;
         let mut moves = Vec::new();
         while let Some(root) = agenda.next() {
-            match kind_of(self.catalog, root) {
+            let root_until = match kind_of(self.catalog, root) {
                 RootKind::Segment(id) => {
                     let n_moves = moves.len();
                     let (root_until, root_flipped) = self.segment(&mut evaluator, id, &mut moves);
-                    (until, flipped) = (until.min(root_until), flipped | root_flipped);
+                    flipped |= root_flipped;
                     if moves.len() > n_moves {
                         agenda.add(&self.readers.segments[id.index()]);
                     }
+                    root_until
                 }
-                RootKind::Hold(id) => until = until.min(hold(&mut evaluator, id)),
-            }
+                RootKind::Hold(id) => hold(&mut evaluator, id),
+            };
+            until = until.min(root_until);
+            evaluator.customer.schedule.set(root, root_until);
         }
         self.emit(&mut evaluator, moves, changes);
         flipped |= evaluator.hold_flipped;
+        // While the schedule is not known, what was not evaluated keeps its deadline, which is somewhere in the customer's.
+        let until = customer.schedule.next().unwrap_or_else(|| until.min(customer.deadline.unwrap_or(i64::MAX)));
         let until = until.min(self.next_decision(customer));
         customer.deadline = (until < i64::MAX).then(|| until.max(self.now.saturating_add(1)));
         flipped

@@ -25,6 +25,7 @@ pub mod record;
 mod routes;
 pub mod schema;
 pub mod series;
+mod tally;
 pub mod value;
 mod why;
 
@@ -163,8 +164,10 @@ impl Engine {
                 return Applied { erased: true, ..applied };
             }
         };
-        if is_first || is_due {
-            self.agenda.everything();
+        if is_first {
+            self.agenda.add_whole(customer, &self.readers);
+        } else if is_due {
+            self.agenda.add_due(customer, &self.readers, now);
         }
         self.evaluate(customer_id, customer, now, &cause, changes);
         applied
@@ -174,7 +177,7 @@ impl Engine {
     pub fn elapse(&mut self, customer_id: &str, customer: &mut Customer, before: i64, changes: &mut Vec<Change>) {
         while let Some(now) = customer.deadline.filter(|deadline| *deadline < before) {
             let decided = self.decide(customer, now);
-            self.agenda.everything();
+            self.agenda.add_due(customer, &self.readers, now);
             let flipped = self.evaluate(customer_id, customer, now, &Cause::Time, changes);
             if decided || flipped {
                 customer.own_time = customer.own_time.max(Some(now));
@@ -184,9 +187,9 @@ impl Engine {
 
     /// Evaluates a customer under definitions that are new to them, at `now`.
     pub fn redefine(&mut self, customer_id: &str, customer: &mut Customer, now: i64, changes: &mut Vec<Change>) {
-        self.agenda.everything();
         let now = customer.own_time.map_or(now, |own_time| own_time.max(now));
         self.decide(customer, now);
+        self.agenda.add_whole(customer, &self.readers);
         if self.evaluate(customer_id, customer, now, &Cause::Definition, changes) {
             customer.own_time = Some(now);
         }

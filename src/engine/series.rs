@@ -1,9 +1,12 @@
 //! A customer's state of one aggregate: the events its window may still hold, each instant by itself while they are few,
 //! in buckets when they are many. `segments.md` section 4, bounded state.
 
+use smallvec::SmallVec;
+
 use super::accumulator::{Accumulator, value_of_nothing};
 use super::calendar;
 use super::catalog::{Aggregate, Catalog, Function, Window};
+use super::tally::Tally;
 use super::value::Value;
 
 /// A window is exact while it holds at most this many different instants.
@@ -188,11 +191,11 @@ impl Series {
             Self::Whole { accumulator: Accumulator::Hashes(hashes), start } if *start == view.start() => {
                 let mut seen: Vec<i64> =
                     hashes.seen.iter().map(|(_, at)| *at).filter(|at| *at >= view.earliest).collect();
-                seen.sort_unstable();
                 let holds_of = |n_left: usize| holds(&hashes.count_of(n_left));
                 let holds_now = holds_of(seen.len());
                 let turning = (1..=seen.len()).find(|n_gone| holds_of(seen.len() - n_gone) != holds_now);
-                (holds_now, turning.map_or(i64::MAX, |n_gone| view.leaves_at(seen[n_gone - 1])))
+                let turning = turning.map(|n_gone| *seen.select_nth_unstable(n_gone - 1).1);
+                (holds_now, turning.map_or(i64::MAX, |at| view.leaves_at(at)))
             }
             Self::Entries(_) => self.entries_hold_until(view, holds),
             Self::Whole { .. } => {
@@ -207,21 +210,30 @@ impl Series {
     fn entries_hold_until(&self, view: &View<'_>, holds: impl Fn(&Value) -> bool) -> (bool, i64) {
         let function = view.function();
         let live = self.live(view);
-        let mut changes_at = i64::MAX;
-        let holds_now = holds(&total(live, function));
-        let mut rest: Option<Accumulator> = None;
-        for entry in live.iter().rev() {
-            let value = rest.as_ref().map_or_else(|| value_of_nothing(function), |rest| rest.value(function));
-            if holds(&value) != holds_now {
-                changes_at = view.leaves_at(entry.youngest);
-            }
-            let mut older = entry.accumulator.clone();
-            if let Some(rest) = &rest {
-                older.append(function, rest);
-            }
-            rest = Some(older);
+        let leaves_at = |n_gone: usize| view.leaves_at(live[n_gone - 1].youngest);
+        if function == Function::Top {
+            return match Tally::of(live) {
+                Some(tally) => {
+                    let (holds_now, turning) = tally.turning(live, holds);
+                    (holds_now, turning.map_or(i64::MAX, leaves_at))
+                }
+                None => (holds(&total(live, function)), leaves_at(1)),
+            };
         }
-        (holds_now, changes_at)
+        // From the youngest to the oldest: what is left when all older ones have gone.
+        let mut left = SmallVec::<[bool; INSTANTS_MAX + 1]>::new();
+        let mut rest: Option<Accumulator> = None;
+        left.push(holds(&value_of_nothing(function)));
+        for entry in live.iter().rev() {
+            match &mut rest {
+                Some(rest) => rest.prepend(function, &entry.accumulator),
+                None => rest = Some(entry.accumulator.clone()),
+            }
+            left.extend(rest.as_ref().map(|rest| holds(&rest.value(function))));
+        }
+        let holds_now = left.pop().unwrap_or_default();
+        let turning = left.iter().rev().position(|holds_then| *holds_then != holds_now);
+        (holds_now, turning.map_or(i64::MAX, |place| leaves_at(place + 1)))
     }
 
     /// The entries the window holds, oldest first.
@@ -232,6 +244,9 @@ impl Series {
 }
 
 fn total(entries: &[Entry], function: Function) -> Value {
+    if let Some(tally) = (function == Function::Top).then(|| Tally::of(entries)).flatten() {
+        return tally.most_frequent();
+    }
     match entries {
         [] => value_of_nothing(function),
         [only] => only.accumulator.value(function),

@@ -12,7 +12,7 @@ pub use bytes::Unreadable;
 use bytes::{Reader, Writer};
 
 use crate::engine::accumulator::{Accumulator, Hashes, Seen};
-use crate::engine::customer::{Customer, Dated, Standing};
+use crate::engine::customer::{Customer, Dated, Schedule, Standing};
 use crate::engine::pattern::{Keys, Occurrence, PatternState, Rank};
 use crate::engine::series::{Entry, Series};
 use crate::engine::value::Value;
@@ -85,6 +85,7 @@ pub fn decode(bytes: &[u8]) -> Result<Customer, Unreadable> {
         patterns: read_list(r, |r| Ok(PatternState { a: read_occurrences(r)?, b: read_occurrences(r)? }))?,
         holds: read_list(r, Reader::instant)?,
         standings: read_list(r, read_standing)?,
+        schedule: Schedule::default(),
     };
     if r.bytes.is_empty() { Ok(customer) } else { Err(Unreadable) }
 }
