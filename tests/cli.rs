@@ -196,6 +196,22 @@ fn explain_tells_every_condition() {
 }
 
 #[test]
+fn explain_tells_what_is_missing() {
+    let keen = "segments:\n  - {name: keen, when: count(purchase over 1d) >= 3 or sum(purchase.total over 1d) >= 50.00}\n  \
+                - {name: away, when: now - last(purchase) > 7d and not did(click)}\n  - {name: known, when: did(click) and \
+                last(click.city) = \"Bonn\"}\n";
+    let event =
+        r#"{"type":"purchase","event_id":"e","customer_id":"c1","occurred_at":"2026-01-01T10:00:00Z","total":35.5}"#;
+    let files = Files::new(&[("a.yaml", keen), ("events.jsonl", event)]);
+    let args =
+        ["explain", "--definitions", &files.path(""), "--events", &files.path("events.jsonl"), "--customer", "c1"];
+    let left = "before 2026-01-02T10:00:00.000Z";
+    let keen = format!("missing: 2 more purchases {left}, or 14.50 more of purchase.total {left}");
+    let away = "missing: waiting until 2026-01-08T10:00:00.001Z";
+    run(&args, "").expect(0, &[&keen, away, "missing: 1 click and that `last(click.city) = \"Bonn\"`"], &[]);
+}
+
+#[test]
 fn a_wrong_configuration_is_told_whole() {
     let files = Files::new(&[("segue.yaml", "kafka: {broker: x}\ntime: {grace: soon}\n")]);
     let told = ["segue.yaml:1:9: unknown key `kafka.broker`", "segue.yaml:2:8: time.grace"];

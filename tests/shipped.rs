@@ -38,18 +38,6 @@ fn every_shipped_segment_and_trait_is_described_and_tested() {
     }
 }
 
-/// Definitions that wait for a part of the language are refused for that part and for nothing else. When one is no longer
-/// refused, it belongs in the shipped set.
-#[test]
-fn what_waits_is_refused_by_name() {
-    let problems = load(&root().join("deploy/segments-later"), schemas().schemas(), TimeZone::UTC)
-        .expect_err("all of deploy/segments-later is evaluated now: move it to deploy/segments");
-    for problem in &problems {
-        assert_eq!(problem.code, "SEG151", "{problem}");
-        assert!(problem.message.contains("percentile"), "{problem}");
-    }
-}
-
 /// Each block of YAML in the guide is a whole file of definitions, with tests.
 #[test]
 fn what_the_language_guide_shows_is_true() {

@@ -54,7 +54,8 @@ fn what_is_missing_is_made_once() {
         &[&format!("exists   {} (3 partitions)", topic("clicks")), &format!("missing  {changelog}")],
     );
     let memberships = format!("created  {} (3 partitions, cleanup.policy=compact)", topic("memberships"));
-    check(file, &["--partitions", "5"], 0, &[&format!("created  {changelog}"), &memberships]);
+    let percentiles = format!("created  {name}-percentiles (1 partitions, cleanup.policy=compact)");
+    check(file, &["--partitions", "5"], 0, &[&format!("created  {changelog}"), &memberships, &percentiles]);
     check(
         file,
         &[],

@@ -12,6 +12,7 @@ use crate::engine::explain::{Condition, Explanation};
 use crate::engine::value::Value;
 use crate::http::api;
 use crate::testing::{Options, Replay};
+use crate::wire::missing;
 use crate::wire::text::value_text;
 
 use super::events::{EventFiles, Heard};
@@ -115,6 +116,9 @@ fn print_segment(out: &mut impl Write, name: &str, explanation: &Explanation) ->
     };
     let next = explanation.next_flip.map(|at| format!("; {verb} by itself at {}", instant_text(at)));
     writeln!(out, "\n{name}: {now}{}", next.unwrap_or_default())?;
+    if let Some(missing) = missing::words(explanation) {
+        writeln!(out, "  missing: {missing}")?;
+    }
     let conditions = [("when", Some(&explanation.when)), ("until", explanation.until.as_ref())];
     for (role, condition) in conditions {
         if let Some(condition) = condition {

@@ -26,10 +26,10 @@ enum Action {
     Create(CreateArgs),
 }
 
-/// Make the topics that are missing, with the right settings: inputs, outputs and the changelog.
+/// Make the topics that are missing, with the right settings: inputs, outputs, the changelog and the topic of percentiles.
 ///
-/// All get the partition count that the input topics have already, or else the one asked for. Topics that are there are
-/// left as they are.
+/// All but the last, which has one, get the partition count that the input topics have already, or else the one asked for.
+/// Topics that are there are left as they are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
 segue topics create --config segue.yaml --dry-run\n  \

@@ -147,7 +147,6 @@ fn code_of(word: &'static str) -> &'static str {
         "not-a-condition" => "SEG141",
         "not-in-filter" => "SEG142",
         "too-large" => "SEG150",
-        "unsupported" => "SEG151",
         "bad-instant" => "SEG160",
         "unknown-customer" => "SEG161",
         "contradiction" => "SEG162",

@@ -86,9 +86,9 @@ fn even_crossings(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Vec<i64>>
         }
         Op::In { value, items, .. } => {
             let slope = slope(evaluator, value)?;
-            let from = position(evaluator.value(value))?;
+            let from = evaluator.value(value).position()?;
             for item in &items {
-                meet(evaluator.now, from.checked_sub(position(item)?)?, slope, &mut candidates);
+                meet(evaluator.now, from.checked_sub(item.position()?)?, slope, &mut candidates);
             }
         }
         _ => return None,
@@ -102,7 +102,7 @@ fn cross(evaluator: &mut Evaluator<'_>, left: NodeId, right: NodeId, candidates:
         return None;
     }
     let slope = slope(evaluator, left)?.checked_sub(slope(evaluator, right)?)?;
-    let apart = position(evaluator.value(left))?.checked_sub(position(evaluator.value(right))?)?;
+    let apart = evaluator.value(left).position()?.checked_sub(evaluator.value(right).position()?)?;
     meet(evaluator.now, apart, slope, candidates);
     Some(())
 }
@@ -140,13 +140,13 @@ fn slope(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Decimal> {
                 ArithmeticOp::Add => left_slope.checked_add(right_slope)?,
                 ArithmeticOp::Subtract => left_slope.checked_sub(right_slope)?,
                 ArithmeticOp::Multiply if left_slope.is_zero() => {
-                    right_slope.checked_mul(position(evaluator.value(left))?)?
+                    right_slope.checked_mul(evaluator.value(left).position()?)?
                 }
                 ArithmeticOp::Multiply if right_slope.is_zero() => {
-                    left_slope.checked_mul(position(evaluator.value(right))?)?
+                    left_slope.checked_mul(evaluator.value(right).position()?)?
                 }
                 ArithmeticOp::Divide if right_slope.is_zero() => {
-                    left_slope.checked_div(position(evaluator.value(right))?)?
+                    left_slope.checked_div(evaluator.value(right).position()?)?
                 }
                 ArithmeticOp::Multiply | ArithmeticOp::Divide => return None,
             };
@@ -154,16 +154,6 @@ fn slope(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Decimal> {
             let steps = evaluator.node(id).value_type == Type::Instant && !slope.fract().is_zero();
             (!steps).then_some(slope)
         }
-        _ => None,
-    }
-}
-
-/// An ordered value as a number: milliseconds for instants and durations.
-fn position(value: &Value) -> Option<Decimal> {
-    match value {
-        Value::Number(number) => Some(*number),
-        Value::Duration(duration_ms) => Some(*duration_ms),
-        Value::Instant(instant) => Some(Decimal::from(*instant)),
         _ => None,
     }
 }
@@ -222,7 +212,7 @@ enum Stretch {
 impl Stretch {
     fn ends(&self) -> Option<(Decimal, Decimal)> {
         match self {
-            Self::Fixed(value) => position(value).map(|position| (position, position)),
+            Self::Fixed(value) => value.position().map(|position| (position, position)),
             Self::Between(low, high) => Some((*low, *high)),
             Self::Anything => None,
         }
@@ -347,7 +337,7 @@ fn holds_over(evaluator: &mut Evaluator<'_>, id: NodeId, from: i64, to: i64) -> 
             }
             let value = value.ends()?;
             for item in &items {
-                let item = position(item)?;
+                let item = item.position()?;
                 if ordered(CompareOp::Equal, value, (item, item))? {
                     return Some(!negated);
                 }

@@ -163,6 +163,12 @@ impl Customer {
         }
     }
 
+    /// The latest instant of their records, as far as records are remembered; own time where none is.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<i64> {
+        self.recent_ids.iter().map(|(_, at)| *at).max().or(self.own_time)
+    }
+
     /// Whether a record with that id was applied lately, as far back as `limits` say.
     #[must_use]
     pub fn has_seen(&self, id_hash: u64, limits: &Limits) -> bool {
@@ -197,6 +203,10 @@ pub struct Limits {
     pub dedup_ids: usize,
     /// How far before own time an id's record may have occurred to be remembered, milliseconds.
     pub dedup_window_ms: i64,
+    /// How often what percentiles compare with is made anew, milliseconds of the partition clock.
+    pub percentile_refresh_ms: i64,
+    /// For how long a customer may not be heard of before they are forgotten, milliseconds; `None` for ever.
+    pub retention_ms: Option<i64>,
 }
 
 impl Default for Limits {
@@ -208,6 +218,8 @@ impl Default for Limits {
             max_ahead_ms: HOUR_MS / 12,
             dedup_ids: 256,
             dedup_window_ms: 24 * HOUR_MS,
+            percentile_refresh_ms: HOUR_MS,
+            retention_ms: None,
         }
     }
 }

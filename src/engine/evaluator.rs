@@ -4,9 +4,12 @@
 use rust_decimal::Decimal;
 
 use super::accumulator::value_of_nothing;
-use super::catalog::{Aggregate, AggregateId, Catalog, CompareOp, Function, HoldId, Node, NodeId, Op, Window};
+use super::catalog::{
+    Aggregate, AggregateId, Catalog, CompareOp, Function, HoldId, Node, NodeId, Op, PercentileId, Window,
+};
 use super::customer::{self, Customer, find};
-use super::series::{Reading, View};
+use super::percentile::CutOffs;
+use super::series::{Reading, Series, View};
 use super::value::Value;
 use super::{arithmetic, bucket, calendar, crossing};
 
@@ -64,22 +67,24 @@ pub struct Evaluator<'a> {
     pub(super) customer: &'a mut Customer,
     pub(super) customer_id: &'a str,
     pub(super) now: i64,
+    cut_offs: &'a CutOffs,
     /// Whether a held condition began or ended.
     pub(super) hold_flipped: bool,
     scratch: &'a mut Scratch,
 }
 
 impl<'a> Evaluator<'a> {
-    /// An evaluation of `customer` at `now`.
+    /// An evaluation of `customer` at `now`, with what percentiles compare with.
     pub fn new(
         catalog: &'a Catalog,
+        cut_offs: &'a CutOffs,
         customer: &'a mut Customer,
         customer_id: &'a str,
         now: i64,
         scratch: &'a mut Scratch,
     ) -> Self {
         scratch.begin(catalog.nodes.len());
-        Self { catalog, customer, customer_id, now, hold_flipped: false, scratch }
+        Self { catalog, customer, customer_id, now, cut_offs, hold_flipped: false, scratch }
     }
 
     /// What a node is now.
@@ -122,7 +127,7 @@ impl<'a> Evaluator<'a> {
                 Answer::truth(self.customer.standing(key).member, i64::MAX)
             }
             Op::Bucket(salt) => Answer::fixed(bucket::bucket(salt, self.customer_id)),
-            Op::Percentile(_) => Answer::fixed(Value::Unknown),
+            Op::Percentile(percentile) => self.percentile(*percentile),
             Op::Aggregate(aggregate) => {
                 let Reading { value, until } = self.reading(*aggregate);
                 Answer { value, until, moves: false }
@@ -145,17 +150,15 @@ impl<'a> Evaluator<'a> {
 
     /// An aggregate's value in its window.
     pub(super) fn reading(&self, id: AggregateId) -> Reading {
-        let aggregate = &self.catalog.aggregates[id.index()];
-        let nothing = || Reading { value: value_of_nothing(aggregate.function), until: i64::MAX };
-        let Some(series) = find(&self.customer.aggregates, aggregate.key) else { return nothing() };
-        let anchor = match aggregate.window {
-            Window::SinceAnchor { anchor } => match self.reading(anchor).value {
-                Value::Instant(instant) => Some(instant),
-                _ => return nothing(),
-            },
-            _ => None,
-        };
-        series.read(&View::new(self.catalog, aggregate, self.now, anchor))
+        reading(self.catalog, self.customer, id, self.now)
+    }
+
+    fn percentile(&self, id: PercentileId) -> Answer {
+        let percentile = &self.catalog.percentiles[id.index()];
+        let ranked = ranked(self.catalog, self.customer, percentile.aggregate, self.now);
+        let Some(Reading { value, until }) = ranked else { return Answer::fixed(Value::Unknown) };
+        let rank = value.position().map(|value| self.cut_offs.percentile(percentile.key, value));
+        Answer { value: rank.unwrap_or_default(), until, moves: false }
     }
 
     /// `P for D`: keeps up since when P holds.
@@ -303,6 +306,39 @@ impl<'a> Evaluator<'a> {
         let value = |operand: &NodeId| &self.scratch.answers[operand.index()].1.value;
         condition_holds(op, value)
     }
+}
+
+/// An aggregate's value in its window.
+fn reading(catalog: &Catalog, customer: &Customer, id: AggregateId, now: i64) -> Reading {
+    match viewed(catalog, customer, id, now) {
+        Some((series, view)) => series.read(&view),
+        None => Reading { value: value_of_nothing(catalog.aggregates[id.index()].function), until: i64::MAX },
+    }
+}
+
+/// An aggregate's value as it is ranked among customers; `None` for one without an event in its window.
+pub(super) fn ranked(catalog: &Catalog, customer: &Customer, id: AggregateId, now: i64) -> Option<Reading> {
+    let (series, view) = viewed(catalog, customer, id, now)?;
+    (!series.is_empty(&view)).then(|| series.read(&view))
+}
+
+/// What there is of an aggregate, and the part of it that its window holds; `None` if there is nothing.
+fn viewed<'c>(
+    catalog: &'c Catalog,
+    customer: &'c Customer,
+    id: AggregateId,
+    now: i64,
+) -> Option<(&'c Series, View<'c>)> {
+    let aggregate = &catalog.aggregates[id.index()];
+    let series = find(&customer.aggregates, aggregate.key)?;
+    let anchor = match aggregate.window {
+        Window::SinceAnchor { anchor } => match reading(catalog, customer, anchor, now).value {
+            Value::Instant(instant) => Some(instant),
+            _ => return None,
+        },
+        _ => None,
+    };
+    Some((series, View::new(catalog, aggregate, now, anchor)))
 }
 
 /// Only where it is worth it: windows that events leave, of functions that are quickly counted down.

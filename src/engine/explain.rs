@@ -7,6 +7,7 @@ use super::Engine;
 use super::catalog::{NodeId, Op, SegmentId};
 use super::customer::{Customer, Standing};
 use super::evaluator::Evaluator;
+use super::missing::{self, Missing};
 use super::value::Value;
 use super::why;
 
@@ -41,6 +42,8 @@ pub struct Condition {
     pub decides: bool,
     /// When time alone will next turn it; `None` if never.
     pub next_flip: Option<i64>,
+    /// What it lacks, if it does not hold and that can be counted.
+    pub missing: Option<Missing>,
     /// How its parts are joined: `and`, `or`, `not`; `None` for a condition without parts.
     pub junction: Option<&'static str>,
     /// Its parts.
@@ -61,7 +64,8 @@ impl Engine {
         definition.ending.into_iter().for_each(|until| self.list_conditions(until, &mut nodes));
         let (flips, membership_flip) = self.next_flips(customer_id, &customer, &nodes, segment, now);
 
-        let mut evaluator = Evaluator::new(&self.catalog, &mut customer, customer_id, now, &mut self.scratch);
+        let mut evaluator =
+            Evaluator::new(&self.catalog, &self.cut_offs, &mut customer, customer_id, now, &mut self.scratch);
         let flip_of = |node: NodeId| nodes.iter().position(|other| *other == node).and_then(|place| flips[place]);
         let when = condition(&mut evaluator, definition.when, true, &flip_of);
         let until = definition.ending.map(|until| condition(&mut evaluator, until, true, &flip_of));
@@ -73,7 +77,9 @@ impl Engine {
     pub fn value_of(&mut self, customer_id: &str, customer: &Customer, node: NodeId, now: i64) -> Value {
         let mut customer = customer.clone();
         self.elapse(customer_id, &mut customer, now.saturating_add(1), &mut Vec::new());
-        Evaluator::new(&self.catalog, &mut customer, customer_id, now, &mut self.scratch).value(node).clone()
+        Evaluator::new(&self.catalog, &self.cut_offs, &mut customer, customer_id, now, &mut self.scratch)
+            .value(node)
+            .clone()
     }
 
     fn list_conditions(&self, id: NodeId, nodes: &mut Vec<NodeId>) {
@@ -131,7 +137,8 @@ impl Engine {
         nodes: &[NodeId],
         now: i64,
     ) -> (Vec<bool>, Option<i64>) {
-        let mut evaluator = Evaluator::new(&self.catalog, customer, customer_id, now, &mut self.scratch);
+        let mut evaluator =
+            Evaluator::new(&self.catalog, &self.cut_offs, customer, customer_id, now, &mut self.scratch);
         let mut until = i64::MAX;
         let holds = nodes
             .iter()
@@ -167,5 +174,6 @@ fn condition(
         })
         .collect();
     let value = why::telling_value(evaluator, id);
-    Condition { text: node.text.clone(), value, holds, decides, next_flip: flip_of(id), junction, parts }
+    let missing = if holds { None } else { missing::missing(evaluator, id) };
+    Condition { text: node.text.clone(), value, holds, decides, next_flip: flip_of(id), missing, junction, parts }
 }

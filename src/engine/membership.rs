@@ -5,6 +5,7 @@ use super::catalog::{Catalog, HoldId, NodeId, SegmentId};
 use super::customer::{Customer, Standing, find};
 use super::effects::{Cause, Change};
 use super::evaluator::{Evaluator, Scratch};
+use super::percentile::CutOffs;
 use super::readers::{Readers, Root, RootKind, kind_of};
 use super::why;
 
@@ -70,6 +71,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) readers: &'a Readers,
     pub(super) names: &'a Names,
+    pub(super) cut_offs: &'a CutOffs,
     pub(super) customer_id: &'a str,
     pub(super) now: i64,
     pub(super) cause: &'a Cause,
@@ -84,7 +86,7 @@ impl Evaluation<'_> {
         scratch: &mut Scratch,
         changes: &mut Vec<Change>,
     ) -> bool {
-        let mut evaluator = Evaluator::new(self.catalog, customer, self.customer_id, self.now, scratch);
+        let mut evaluator = Evaluator::new(self.catalog, self.cut_offs, customer, self.customer_id, self.now, scratch);
         if std::mem::take(&mut agenda.is_whole) {
             evaluator.customer.schedule.begin();
         }

@@ -17,7 +17,9 @@ pub mod explain;
 mod feed;
 mod filter;
 mod membership;
+pub mod missing;
 pub mod pattern;
+pub mod percentile;
 pub mod profile;
 pub mod projection;
 mod readers;
@@ -31,16 +33,18 @@ mod why;
 
 use std::sync::Arc;
 
-use catalog::{AggregateId, Catalog, EventTypeId};
+use catalog::{AggregateId, Catalog, EventTypeId, PercentileId};
 use customer::{Customer, Dated, Limits, entry};
 use effects::{Cause, Change};
 use evaluator::Scratch;
 use feed::Intake;
 use membership::{Agenda, Evaluation};
 use pattern::Bounds;
+use percentile::{CutOffs, Watch};
 use readers::Readers;
 use record::{Body, Envelope, EventFields, Origin, Record};
 use routes::Routes;
+use series::Reading;
 use value::Value;
 
 /// The name of profile records where an event type would be named.
@@ -54,6 +58,8 @@ pub struct Engine {
     readers: Readers,
     routes: Vec<Routes>,
     names: Names,
+    cut_offs: Arc<CutOffs>,
+    watch: Watch,
     scratch: Scratch,
     touched: Vec<AggregateId>,
     agenda: Agenda,
@@ -105,6 +111,8 @@ impl Engine {
             routes: catalog.event_types.iter().map(|event_type| Routes::of(&catalog, event_type)).collect(),
             names: Names::of(&catalog),
             agenda: Agenda::new(&catalog),
+            cut_offs: Arc::default(),
+            watch: Watch::of(&catalog),
             scratch: Scratch::default(),
             touched: Vec::new(),
             catalog,
@@ -185,14 +193,96 @@ impl Engine {
         }
     }
 
-    /// Evaluates a customer under definitions that are new to them, at `now`.
-    pub fn redefine(&mut self, customer_id: &str, customer: &mut Customer, now: i64, changes: &mut Vec<Change>) {
+    /// Evaluates a customer under definitions that are new to them, at `now`. They leave the segments that are no longer
+    /// defined: `former` tells the name and the definition of those, by key.
+    pub fn redefine(
+        &mut self,
+        customer_id: &str,
+        customer: &mut Customer,
+        now: i64,
+        former: impl Fn(u64) -> Option<(Arc<str>, Arc<str>)>,
+        changes: &mut Vec<Change>,
+    ) {
         let now = customer.own_time.map_or(now, |own_time| own_time.max(now));
+        let (n_before, mut sequence) = (changes.len(), customer.sequence);
+        let known = std::mem::take(&mut customer.standings);
+        for (key, standing) in known {
+            match former(key) {
+                Some((segment, definition)) if standing.member => {
+                    changes.push(departure(customer_id, segment, definition, now, Cause::Definition));
+                }
+                Some(_) => {}
+                None => customer.standings.push((key, standing)),
+            }
+        }
         self.decide(customer, now);
         self.agenda.add_whole(customer, &self.readers);
-        if self.evaluate(customer_id, customer, now, &Cause::Definition, changes) {
+        let flipped = self.evaluate(customer_id, customer, now, &Cause::Definition, changes);
+        changes[n_before..].sort_by(|a, b| (a.entered, &a.segment).cmp(&(b.entered, &b.segment)));
+        for change in &mut changes[n_before..] {
+            sequence += 1;
+            change.sequence = sequence;
+        }
+        customer.sequence = sequence;
+        if flipped || changes.len() > n_before {
             customer.own_time = Some(now);
         }
+    }
+
+    /// Ends every membership of a customer who is forgotten at `at`, or own time.
+    pub fn forget(&mut self, customer_id: &str, customer: &mut Customer, at: i64, changes: &mut Vec<Change>) {
+        let at = customer.own_time.map_or(at, |own_time| own_time.max(at));
+        self.leave_all(customer_id, customer, at, changes);
+    }
+
+    /// What percentiles compare with from now on.
+    pub fn set_cut_offs(&mut self, cut_offs: Arc<CutOffs>) {
+        self.cut_offs = cut_offs;
+    }
+
+    /// A customer's value of each aggregate that is ranked, by the position of its percentile, as of `at` or own time,
+    /// and until when it stays that; `None` for one without an event in the aggregate's window.
+    pub fn ranked(&mut self, customer_id: &str, customer: &Customer, at: i64) -> Vec<Option<Reading>> {
+        let at = customer.own_time.map_or(at, |own_time| own_time.max(at));
+        let mut passed = None;
+        if !customer.patterns.is_empty() && customer.deadline.is_some_and(|deadline| deadline <= at) {
+            // What time decides by then counts.
+            self.elapse(customer_id, passed.insert(customer.clone()), at.saturating_add(1), &mut Vec::new());
+        }
+        let customer = passed.as_ref().unwrap_or(customer);
+        let ranked = |aggregate| evaluator::ranked(&self.catalog, customer, aggregate, at);
+        self.catalog.percentiles.iter().map(|percentile| ranked(percentile.aggregate)).collect()
+    }
+
+    /// The customer evaluated anew, because the cut-offs in force took the place of `old` ones at `at`; `None` if that turns
+    /// nothing. Without `old` nothing is known of what they were compared with before.
+    pub fn compare_anew(
+        &mut self,
+        customer_id: &str,
+        customer: &Customer,
+        old: Option<&CutOffs>,
+        at: i64,
+        changes: &mut Vec<Change>,
+    ) -> Option<Customer> {
+        let now = customer.own_time.map_or(at, |own_time| own_time.max(at));
+        let ranked = self.ranked(customer_id, customer, now);
+        let value_of = |id: PercentileId| ranked.get(id.index()).and_then(Option::as_ref)?.value.position();
+        if old.is_some_and(|old| !self.watch.turns(&self.catalog, old, &self.cut_offs, value_of)) {
+            return None;
+        }
+        let mut after = customer.clone();
+        self.elapse(customer_id, &mut after, now, changes);
+        let is_due = after.deadline.is_some_and(|deadline| deadline <= now);
+        let decided = self.decide(&mut after, now);
+        if is_due {
+            self.agenda.add_due(&after, &self.readers, now);
+        }
+        self.agenda.add(&self.readers.percentiles);
+        let flipped = self.evaluate(customer_id, &mut after, now, &Cause::Time, changes);
+        if decided || flipped {
+            after.own_time = after.own_time.max(Some(now));
+        }
+        Some(after)
     }
 
     fn decide(&mut self, customer: &mut Customer, now: i64) -> bool {
@@ -274,8 +364,15 @@ impl Engine {
         cause: &Cause,
         changes: &mut Vec<Change>,
     ) -> bool {
-        let evaluation =
-            Evaluation { catalog: &self.catalog, readers: &self.readers, names: &self.names, customer_id, now, cause };
+        let evaluation = Evaluation {
+            catalog: &self.catalog,
+            readers: &self.readers,
+            names: &self.names,
+            cut_offs: &self.cut_offs,
+            customer_id,
+            now,
+            cause,
+        };
         evaluation.run(customer, &mut self.agenda, &mut self.scratch, changes)
     }
 
@@ -287,18 +384,25 @@ impl Engine {
         left.sort_by(|a, b| self.names.segments[*a].cmp(&self.names.segments[*b]));
         for id in left {
             customer.sequence += 1;
-            changes.push(Change {
-                customer_id: customer_id.into(),
-                segment: self.names.segments[id].clone(),
-                entered: false,
-                at,
-                sequence: customer.sequence,
-                definition: self.names.definitions[id].clone(),
-                cause: Cause::Erasure,
-                why: Vec::new(),
-                traits: Vec::new(),
-            });
+            let (segment, definition) = (self.names.segments[id].clone(), self.names.definitions[id].clone());
+            let left = departure(customer_id, segment, definition, at, Cause::Erasure);
+            changes.push(Change { sequence: customer.sequence, ..left });
         }
+    }
+}
+
+/// A customer leaves because there is nothing left to evaluate: no condition decided, and no trait is carried.
+fn departure(customer_id: &str, segment: Arc<str>, definition: Arc<str>, at: i64, cause: Cause) -> Change {
+    Change {
+        customer_id: customer_id.into(),
+        segment,
+        entered: false,
+        at,
+        sequence: 0,
+        definition,
+        cause,
+        why: Vec::new(),
+        traits: Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use super::catalog::{AggregateId, Catalog, HoldId, NodeId, Op, SegmentId, Window};
 use super::customer::Customer;
 use super::evaluator::{Evaluator, Scratch};
+use super::percentile::CutOffs;
 
 /// Something that is re-evaluated: segments by position, then held conditions after them.
 pub(super) type Root = u32;
@@ -31,6 +32,8 @@ pub(super) struct Readers {
     /// The roots that read what is stored under a key: an aggregate, a trait, a consent, a held condition; or that it
     /// is of: a segment's standing.
     by_key: HashMap<u64, Vec<Root>, foldhash::fast::RandomState>,
+    /// Of any percentile.
+    pub(super) percentiles: Vec<Root>,
 }
 
 impl Readers {
@@ -45,6 +48,7 @@ impl Readers {
             holds: vec![Vec::new(); catalog.holds.len()],
             restless: Vec::new(),
             by_key: HashMap::default(),
+            percentiles: Vec::new(),
         };
         let mut walk = Walk { catalog, seen: vec![Root::MAX; catalog.nodes.len()], readers: &mut readers };
         for (root, segment) in (0..).zip(&catalog.segments) {
@@ -95,9 +99,10 @@ impl Readers {
 /// Evaluates every root for somebody of whom nothing is known, from the beginning of time.
 fn restless(catalog: &Catalog) -> Vec<Root> {
     let mut scratch = Scratch::default();
+    let cut_offs = CutOffs::default();
     let mut is_restless = |nodes: &[NodeId]| {
         let mut nobody = Customer::default();
-        let mut evaluator = Evaluator::new(catalog, &mut nobody, "", EARLIEST_INSTANT, &mut scratch);
+        let mut evaluator = Evaluator::new(catalog, &cut_offs, &mut nobody, "", EARLIEST_INSTANT, &mut scratch);
         let is_quiet = nodes.iter().all(|node| {
             let answer = evaluator.answer(*node);
             !answer.value.is_true() && answer.until == i64::MAX && !depends_on_id(catalog, *node)
@@ -166,7 +171,10 @@ impl Walk<'_> {
             Op::ProfileTrait(profile_trait) => note(&mut self.readers.profile_traits[profile_trait.index()], root),
             Op::Consent(purpose) => note(&mut self.readers.purposes[purpose.index()], root),
             Op::Segment(segment) => note(&mut self.readers.segments[segment.index()], root),
-            Op::Percentile(percentile) => self.aggregate(self.catalog.percentiles[percentile.index()].aggregate, root),
+            Op::Percentile(percentile) => {
+                note(&mut self.readers.percentiles, root);
+                self.aggregate(self.catalog.percentiles[percentile.index()].aggregate, root);
+            }
             Op::Held(hold) => {
                 note(&mut self.readers.holds[hold.index()], root);
                 self.node(self.catalog.holds[hold.index()].condition, root);

@@ -160,6 +160,19 @@ impl Series {
         }
     }
 
+    /// Whether the window holds nothing.
+    #[must_use]
+    pub fn is_empty(&self, view: &View<'_>) -> bool {
+        match self {
+            Self::Whole { start, .. } if *start != view.start() => true,
+            Self::Whole { accumulator, .. } if keeps_last_seen(view.function()) => {
+                !accumulator.last_seen().any(|at| at >= view.earliest)
+            }
+            Self::Whole { .. } => false,
+            Self::Entries(_) => self.live(view).is_empty(),
+        }
+    }
+
     /// The aggregate's value as the view has it.
     #[must_use]
     pub fn read(&self, view: &View<'_>) -> Reading {

@@ -98,6 +98,17 @@ impl Value {
         xxhash_rust::xxh3::xxh3_64(text.as_bytes())
     }
 
+    /// An ordered value as a number: milliseconds for instants and durations.
+    #[must_use]
+    pub fn position(&self) -> Option<Decimal> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Duration(duration_ms) => Some(*duration_ms),
+            Self::Instant(instant) => Some(Decimal::from(*instant)),
+            _ => None,
+        }
+    }
+
     /// The order of two values of one ordered type; `None` when either is unknown or they cannot be ordered.
     #[must_use]
     pub fn order(&self, other: &Self) -> Option<Ordering> {

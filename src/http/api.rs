@@ -3,7 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::engine::explain::{Condition, Explanation};
+use crate::engine::missing::Missing;
 use crate::engine::value::Value;
+use crate::wire::missing;
 use crate::wire::text::{push_json, value_text};
 use crate::worker::query::CustomerView;
 
@@ -48,9 +50,14 @@ pub fn explanation(segment: &str, explanation: &Explanation) -> Json {
         "member": standing.member,
         "since": standing.member.then(|| instant(standing.since)),
         "next_flip": explanation.next_flip.map(instant),
+        "missing": missing::words(explanation),
         "when": condition(&explanation.when),
         "until": explanation.until.as_ref().map(condition),
     })
+}
+
+fn missing_amount(of: &Missing) -> Json {
+    json!({"more": value(&Value::Number(of.more)), "of": of.of, "before": of.before.map(instant)})
 }
 
 fn condition(of: &Condition) -> Json {
@@ -60,6 +67,7 @@ fn condition(of: &Condition) -> Json {
         "value": value(&of.value),
         "decides": of.decides,
         "next_flip": of.next_flip.map(instant),
+        "missing": of.missing.as_ref().map(missing_amount),
     });
     if let (Some(junction), Some(object)) = (of.junction, object.as_object_mut()) {
         object.insert("junction".into(), junction.into());

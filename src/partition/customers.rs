@@ -66,6 +66,12 @@ pub fn customer_id_of(key: &[u8]) -> Option<&str> {
     }
 }
 
+/// Whether an entry of a store or changelog is a customer, alive or erased, and not something about the partition.
+#[must_use]
+pub fn is_customer(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(CUSTOMER | ERASED)))
+}
+
 /// A customer in memory.
 #[derive(Debug, Default)]
 struct Cached {
@@ -206,8 +212,8 @@ impl<S: Store> Customers<S> {
         }
     }
 
-    /// The customer whose deadline is the earliest before `now`.
-    pub(super) fn next_due(&mut self, now: i64) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The earliest deadline before `now`, and whose it is.
+    pub(super) fn next_due(&mut self, now: i64) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
         self.fetch()?;
         let listed = self.deadlines.first().filter(|(deadline, _)| *deadline < now);
         let stored = self.fetched.front().filter(|(deadline, _)| *deadline < now);
@@ -218,7 +224,7 @@ impl<S: Store> Customers<S> {
                 None => return Ok(None),
             },
         };
-        Ok(Some(due.1.clone()))
+        Ok(Some(due.clone()))
     }
 
     /// Sees to it that the first of the fetched deadlines is the store's next one that is still so.
@@ -250,6 +256,53 @@ impl<S: Store> Customers<S> {
         let stored = self.store.due(i64::MAX, None, 1)?.first().map(|(deadline, _)| *deadline);
         let listed = self.deadlines.first().map(|(deadline, _)| *deadline);
         Ok([stored, listed].into_iter().flatten().min())
+    }
+
+    /// Shows customers in the order of their keys, about `limit` of them after `after`, as they are now. The key to go on
+    /// after, if there are more.
+    pub(super) fn visit(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+        mut each: impl FnMut(&str, &Customer),
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let page = self.store.scan(after, limit)?;
+        let end = page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone());
+        let mut show = |key: &[u8], customer: &Customer| {
+            if let Some(customer_id) = customer_id_of(key).filter(|_| customer.own_time.is_some()) {
+                each(customer_id, customer);
+            }
+        };
+        for (key, bytes) in &page {
+            match self.cached.get(key) {
+                Some(entry) => show(key, &entry.customer),
+                None if customer_id_of(key).is_some() => show(key, &self.decoded(bytes)?),
+                None => {}
+            }
+        }
+        // Those that the store does not have yet.
+        let in_page = |key: &&Vec<u8>| {
+            after.is_none_or(|after| after < key.as_slice())
+                && end.as_ref().is_none_or(|end| *key <= end)
+                && page.binary_search_by(|(stored, _)| stored.cmp(key)).is_err()
+        };
+        for (key, entry) in self.dirty.iter().filter(in_page).filter_map(|key| self.cached.get_key_value(key)) {
+            show(key, &entry.customer);
+        }
+        Ok(end)
+    }
+
+    /// Puts a customer as they are now in the place of what they were.
+    pub(super) fn replace(&mut self, customer_id: &str, customer: Customer) -> Result<(), StoreError> {
+        let entry = self.load(customer_id)?;
+        if entry.customer == customer {
+            // At most what is derived differs, which is not stored.
+            entry.customer = customer;
+            return Ok(());
+        }
+        *self.touch(customer_id)? = customer;
+        self.reschedule(customer_id);
+        Ok(())
     }
 
     pub(super) fn updates(&self) -> Vec<Update> {

@@ -6,6 +6,9 @@
 
 mod clock;
 mod customers;
+mod names;
+mod percentiles;
+mod retention;
 
 use std::sync::Arc;
 
@@ -18,7 +21,11 @@ use crate::engine::{Applied, Engine, catalog};
 use crate::store::{Batch, Store, StoreError, Update};
 pub use clock::Clock;
 use customers::Customers;
-pub use customers::{ErasureKey, customer_id_of, key_of};
+pub use customers::{ErasureKey, customer_id_of, is_customer, key_of};
+use names::Names;
+use percentiles::Percentiles;
+pub use percentiles::Refresh;
+use retention::Search;
 
 /// Instants the engine reckons with: years 1 to 9999.
 pub const INSTANTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
@@ -31,6 +38,9 @@ pub struct Partition<S> {
     /// The clock as of the last commit, to go back to.
     committed_clock: Clock,
     customers: Customers<S>,
+    percentiles: Percentiles,
+    names: Names,
+    search: Search,
     changes: Vec<Change>,
     counts: Counts,
 }
@@ -53,12 +63,15 @@ impl<S: Store> Partition<S> {
     pub fn new(engine: Engine, store: S, erasure_key: ErasureKey, clock: Option<i64>) -> Self {
         let clock = Clock::new(clock);
         Self {
-            engine,
             clock,
             committed_clock: clock,
+            percentiles: Percentiles::new(engine.catalog(), engine.limits().percentile_refresh_ms),
+            names: Names::of(engine.catalog()),
+            search: Search::default(),
             customers: Customers::new(store, erasure_key),
             changes: Vec::new(),
             counts: Counts::default(),
+            engine,
         }
     }
 
@@ -114,6 +127,7 @@ impl<S: Store> Partition<S> {
         let customer = self.customers.touch(customer_id)?;
         let Applied { erased, undeclared_traits, misfit_traits } =
             self.engine.apply(customer, record, origin, &mut self.changes);
+        self.percentiles.touched();
         self.counts.undeclared_traits += undeclared_traits as u64;
         self.counts.misfit_traits += misfit_traits as u64;
         if erased {
@@ -139,17 +153,27 @@ impl<S: Store> Partition<S> {
     fn pass_deadlines(&mut self, budget: usize) -> Result<bool, StoreError> {
         let Some(now) = self.clock.now() else { return Ok(true) };
         for _ in 0..budget {
-            let Some(key) = self.customers.next_due(now)? else { return Ok(true) };
+            let due = self.customers.next_due(now)?;
+            if self.refresh_at_once(due.as_ref().map(|(deadline, _)| *deadline), now)? {
+                continue;
+            }
+            let Some((_, key)) = due else { return Ok(true) };
             let Some(customer_id) = customer_id_of(&key) else { continue };
             let customer_id = CompactString::from(customer_id);
             let customer = self.customers.touch(&customer_id)?;
             // One step at a time, so that customers' flips come in one order.
             let until = customer.deadline.map_or(now, |deadline| deadline.saturating_add(1).min(now));
             self.engine.elapse(&customer_id, customer, until, &mut self.changes);
+            self.percentiles.touched();
             self.customers.reschedule(&customer_id);
             self.counts.deadlines += 1;
         }
         Ok(false)
+    }
+
+    /// The segments that customers may be members of, by key: those defined now, and those of earlier definitions.
+    pub fn segment_names(&self) -> impl Iterator<Item = (u64, Arc<str>)> + '_ {
+        self.names.all()
     }
 
     /// Evaluates a customer under the present definitions, which are new to them.
@@ -159,7 +183,8 @@ impl<S: Store> Partition<S> {
     pub fn redefine(&mut self, customer_id: &str) -> Result<(), StoreError> {
         let customer = self.customers.touch(customer_id)?;
         let now = self.clock.now().or(customer.own_time).unwrap_or(0);
-        self.engine.redefine(customer_id, customer, now, &mut self.changes);
+        let former = |key| self.names.former(key);
+        self.engine.redefine(customer_id, customer, now, former, &mut self.changes);
         self.customers.reschedule(customer_id);
         Ok(())
     }
@@ -219,7 +244,10 @@ impl<S: Store> Partition<S> {
     /// The customers that changed since the last commit, as the changelog and the store hold them. The partition keeps
     /// them until [`committed`](Self::committed) or [`aborted`](Self::aborted).
     pub fn updates(&self) -> Vec<Update> {
-        self.customers.updates()
+        let mut updates = self.customers.updates();
+        updates.extend(self.percentiles.updates());
+        updates.extend(self.names.update());
+        updates
     }
 
     /// Hands what changed to the store, now that the transaction with the same updates has committed.
@@ -228,6 +256,8 @@ impl<S: Store> Partition<S> {
     /// When the store fails; it then holds nothing of the batch and must be restored from the changelog.
     pub fn committed(&mut self, updates: Vec<Update>, marker: Option<Vec<u8>>) -> Result<(), StoreError> {
         self.committed_clock = self.clock;
+        self.percentiles.committed();
+        self.names.committed();
         self.customers.committed(&Batch { updates, marker })
     }
 
@@ -235,6 +265,8 @@ impl<S: Store> Partition<S> {
     pub fn aborted(&mut self) {
         self.clock = self.committed_clock;
         self.changes.clear();
+        self.percentiles.aborted();
+        self.engine.set_cut_offs(self.percentiles.cut_offs());
         self.customers.aborted();
     }
 }

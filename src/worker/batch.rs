@@ -10,12 +10,13 @@ use crate::engine::effects::{Cause, Change, Outcome};
 use crate::engine::record::{Origin, Record};
 use crate::kafka::consumer::Message;
 use crate::kafka::merge::{Merge, Next};
-use crate::partition::{Partition, customer_id_of};
+use crate::partition::{Partition, Refresh, customer_id_of};
 use crate::store::rocks::RocksStore;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{PartitionMetrics, WorkerMetrics};
 
 use super::decode::{Decoded, Decoders};
+use super::exchange::{self, Exchange, Told};
 use super::marker::Marker;
 use super::outbox::DeadLetter;
 use super::settings::Input;
@@ -67,6 +68,8 @@ pub(super) struct Pending {
     pub(super) dead_letters: Vec<DeadLetter>,
     /// Changes, and when what caused them was accepted by the broker or fell due, milliseconds since the epoch.
     pub(super) changes: Vec<(Change, i64)>,
+    /// What this partition tells the others of the distribution of values, by key.
+    pub(super) distributions: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) n_records: usize,
 }
 
@@ -109,6 +112,8 @@ pub(super) struct Owned<'c> {
     marker: Marker,
     /// The look at every customer under new definitions, while it lasts.
     sweep: Option<Sweep>,
+    /// The distributions that others are told.
+    told: Option<Told>,
     /// How many members each segment has here, as committed.
     members: HashMap<Arc<str>, i64>,
     pub(super) metrics: PartitionMetrics,
@@ -134,6 +139,7 @@ impl<'c> Owned<'c> {
             pending: Pending::default(),
             marker,
             sweep: redefined.then(Sweep::default),
+            told: None,
             members,
             metrics,
         }
@@ -273,6 +279,48 @@ impl<'c> Owned<'c> {
         Ok(Wants::Turn)
     }
 
+    /// Does a step of what percentiles need; whether there is more to do at once.
+    pub(super) fn refresh_percentiles(
+        &mut self,
+        limit: usize,
+        exchange: &Exchange,
+        partitions: i32,
+    ) -> Result<bool, StoreError> {
+        match self.partition.refresh(limit)? {
+            Refresh::Done => return Ok(false),
+            Refresh::Going => self.pending.n_records += 1,
+            Refresh::Collected(at) => match &self.told {
+                Some(told) if told.at == at => {
+                    let others = told.is_committed.then(|| exchange.others(told, self.number, partitions)).flatten();
+                    let Some(others) = others else { return Ok(false) };
+                    self.partition.put_in_force(&others);
+                }
+                _ => {
+                    let collected = self.partition.collected();
+                    let keyed = collected.map(|(key, value)| (exchange::key_of(self.number, key), value));
+                    self.pending.distributions = keyed.collect();
+                    self.pending.n_records += 1;
+                    self.told = Some(Told::new(at, self.partition.catalog()));
+                    return Ok(false);
+                }
+            },
+        }
+        let clock_ms = self.partition.clock().unwrap_or_default();
+        self.collect_changes(clock_ms);
+        Ok(true)
+    }
+
+    /// Looks at some customers whether they are to be forgotten; whether there is more to do at once.
+    pub(super) fn forget_idle(&mut self, limit: usize) -> Result<bool, StoreError> {
+        let (n_forgotten, is_going) = self.partition.forget_idle(limit)?;
+        if n_forgotten > 0 {
+            self.pending.n_records += n_forgotten;
+            let clock_ms = self.partition.clock().unwrap_or_default();
+            self.collect_changes(clock_ms);
+        }
+        Ok(is_going)
+    }
+
     /// Lanes that are paused and have few enough records again; they count as fetched from now on.
     pub(super) fn take_resumable(&mut self) -> Vec<usize> {
         let mut lanes = Vec::new();
@@ -341,6 +389,9 @@ impl<'c> Owned<'c> {
         self.committed_next.clone_from(&self.next);
         self.committed_clock = self.partition.clock();
         self.pending = Pending::default();
+        if let Some(told) = &mut self.told {
+            told.is_committed = true;
+        }
     }
 
     /// What was pending is not committed: back to the last commit, whose offsets are to be fetched from again.
@@ -350,6 +401,7 @@ impl<'c> Owned<'c> {
         self.merge = Merge::new(self.next.iter().copied());
         self.paused.fill(false);
         self.pending = Pending::default();
+        self.told = None;
         let redefined = self.marker.transaction > 0 && self.marker.definitions != self.partition.catalog().hash;
         self.sweep = redefined.then(Sweep::default);
     }

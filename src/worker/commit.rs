@@ -75,6 +75,9 @@ fn send(producer: &mut Producer, outbox: &Outbox, part: &Part<'_, '_>, tag: usiz
     for letter in &owned.pending.dead_letters {
         outbox.dead_letter(producer, letter)?;
     }
+    for (key, value) in &owned.pending.distributions {
+        outbox.distribution(producer, key, value)?;
+    }
     for update in updates {
         outbox.update(producer, owned.number, update)?;
     }

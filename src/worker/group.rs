@@ -195,10 +195,9 @@ impl Worker<'_> {
             let marker = marker.unwrap_or_else(blank);
             let evaluator = Evaluator::new(engine.catalog.clone(), engine.settings.limits);
             let erasure_key = engine.settings.erasure_key.clone();
-            let partition = Partition::new(evaluator, store.clone(), erasure_key, marker.clock);
-            let segments = engine.catalog.segments.iter();
+            let partition = Partition::new(evaluator, store.clone(), erasure_key, marker.clock).resumed()?;
             let count = |key| members.get(&key).copied().unwrap_or_default();
-            let members = segments.map(|segment| (Arc::from(segment.name.as_str()), count(segment.key))).collect();
+            let members = partition.segment_names().map(|(key, name)| (name, count(key))).collect();
             let metrics = self.metrics.partition(number);
             let start = Start { number, partition, store, marker, positions, members, metrics };
             let owned = Owned::new(start, &engine.settings.inputs);

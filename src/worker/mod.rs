@@ -4,6 +4,7 @@ mod batch;
 mod clock;
 mod commit;
 mod decode;
+mod exchange;
 mod group;
 pub mod marker;
 pub mod outbox;
@@ -39,6 +40,9 @@ use supervisor::Engine;
 const FETCH: usize = 4_096;
 /// Records applied to one partition before another gets its turn.
 const TURN: usize = 2_048;
+/// Customers looked at for percentiles before records get their turn, with and without records to apply.
+const REFRESH_BESIDE: usize = 100;
+const REFRESH: usize = 1_000;
 /// How long to wait for a message when there is nothing else to do.
 const IDLE: Duration = Duration::from_millis(20);
 /// How often the broker is asked for the ends of the input topics, at most and at least.
@@ -130,6 +134,7 @@ impl<'c> Worker<'c> {
             self.apply()?;
             self.ask_ends();
             self.keep_time()?;
+            self.look_after_customers()?;
             self.answer();
             self.commit_if_due()?;
             self.report();
@@ -252,6 +257,20 @@ impl<'c> Worker<'c> {
             if let Some(read_until) = owned.merge.drained_at() {
                 self.is_busy |= !owned.keep_time(read_until.saturating_sub(grace_ms))?;
             }
+        }
+        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
+            self.uncommitted_since = Some(now());
+        }
+        Ok(())
+    }
+
+    /// Does what percentiles and forgetting need, some customers at a time beside the records.
+    fn look_after_customers(&mut self) -> Result<(), WorkerError> {
+        let limit = if self.is_busy { REFRESH_BESIDE } else { REFRESH };
+        let (exchange, partitions) = (&self.engine.exchange, self.engine.partitions);
+        for owned in self.owned.values_mut() {
+            self.is_busy |= owned.refresh_percentiles(limit, exchange, partitions)?;
+            self.is_busy |= owned.forget_idle(limit)?;
         }
         if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
             self.uncommitted_since = Some(now());

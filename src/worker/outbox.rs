@@ -34,6 +34,8 @@ pub struct Outbox {
     pub dead_letters: String,
     /// Topic of the changelog.
     pub changelog: String,
+    /// Topic of distributions, for percentiles.
+    pub percentiles: String,
     /// The form of changes and memberships.
     pub format: Format,
 }
@@ -96,6 +98,17 @@ impl Outbox {
             key: letter.key.as_deref(),
             value: letter.value.as_deref(),
             headers: &letter.headers,
+        })
+    }
+
+    /// Sends the distribution of a percentile's value over the customers of a partition.
+    pub(super) fn distribution(&self, producer: &mut Producer, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        producer.send(&Outgoing {
+            topic: &self.percentiles,
+            partition: Some(0),
+            key: Some(key),
+            value: Some(value),
+            headers: &[],
         })
     }
 

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 
 use crate::kafka::changelog::{Changelog, Entry, Extent};
 use crate::kafka::{Clients, KafkaError, Stop};
+use crate::partition::is_customer;
 use crate::store::rocks::{RocksStore, Shared};
 use crate::store::{Batch, Store, StoreError, Update};
 use crate::wire;
@@ -243,7 +244,7 @@ impl Restore<'_> {
                 return Err(KafkaError::Stopped.into());
             }
             let page = store.scan(after.as_deref(), PAGE)?;
-            for (_, bytes) in &page {
+            for (_, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
                 let customer = wire::customer::decode(bytes).map_err(|_| unreadable(store))?;
                 for (key, _) in customer.standings.iter().filter(|(_, standing)| standing.member) {
                     *members.entry(*key).or_default() += 1;
@@ -299,8 +300,8 @@ impl Filling<'_> {
         for (key, value) in self.updates.drain() {
             let present = self.store.get(&key)?;
             updates.push(Update {
-                previous_deadline: present.map(|bytes| deadline(self.store, &bytes)).transpose()?.flatten(),
-                deadline: value.as_ref().map(|bytes| deadline(self.store, bytes)).transpose()?.flatten(),
+                previous_deadline: present.map(|bytes| deadline(self.store, &key, &bytes)).transpose()?.flatten(),
+                deadline: value.as_ref().map(|bytes| deadline(self.store, &key, bytes)).transpose()?.flatten(),
                 key,
                 value,
             });
@@ -317,7 +318,10 @@ impl Filling<'_> {
     }
 }
 
-fn deadline(store: &RocksStore, customer: &[u8]) -> Result<Option<i64>, StoreError> {
+fn deadline(store: &RocksStore, key: &[u8], customer: &[u8]) -> Result<Option<i64>, StoreError> {
+    if !is_customer(key) {
+        return Ok(None);
+    }
     Ok(wire::customer::decode(customer).map_err(|_| unreadable(store))?.deadline)
 }
 

@@ -75,6 +75,8 @@ impl Settings {
                 max_ahead_ms: time.max_ahead_ms,
                 dedup_ids: config.memory.dedup_ids,
                 dedup_window_ms: config.memory.dedup_window_ms,
+                percentile_refresh_ms: config.memory.percentile_refresh_ms.max(1),
+                retention_ms: config.memory.retention_ms,
             },
             erasure_key: ErasureKey(config.application.hash_key.reveal().as_bytes().to_vec()),
             store_memory_bytes: config.store.memory_bytes,
@@ -85,6 +87,11 @@ impl Settings {
     /// The changelog's topic.
     pub fn changelog(&self) -> String {
         format!("{}-changelog", self.application)
+    }
+
+    /// The topic through which partitions tell each other how values are distributed over their customers.
+    pub fn percentiles(&self) -> String {
+        format!("{}-percentiles", self.application)
     }
 
     /// The input topics, by lane.

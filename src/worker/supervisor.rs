@@ -17,6 +17,7 @@ use crate::wire::framing::fingerprint;
 use crate::wire::schema::SchemaSet;
 use crate::wire::writer::parse_writer;
 
+use super::exchange::{self, Exchange};
 use super::outbox::{Format, Outbox};
 use super::query::{Asker, ends};
 use super::settings::Settings;
@@ -52,6 +53,7 @@ pub struct Engine {
     /// Ends them.
     pub stop: Stop,
     pub(super) outbox: Outbox,
+    pub(super) exchange: Exchange,
     pub(super) partitions: i32,
 }
 
@@ -123,6 +125,7 @@ impl Engine {
             memberships: settings.memberships.clone(),
             dead_letters: settings.dead_letters.clone(),
             changelog: settings.changelog(),
+            percentiles: settings.percentiles(),
             format,
         };
         let write_buffer_bytes = settings.store_memory_bytes / 4;
@@ -139,6 +142,7 @@ impl Engine {
             telemetry,
             stop,
             outbox,
+            exchange: Exchange::default(),
             partitions,
         })
     }
@@ -149,6 +153,13 @@ impl Engine {
     /// When the operating system gives no thread.
     pub fn start(&self) -> std::io::Result<Running> {
         let (mut threads, mut watchdogs, mut askers) = (Vec::new(), Vec::new(), Vec::new());
+        if !self.catalog.percentiles.is_empty() {
+            let engine = self.clone();
+            let thread = std::thread::Builder::new().name("percentiles".to_owned());
+            thread.spawn(move || {
+                exchange::follow(&engine.exchange, &engine.clients, &engine.outbox.percentiles, &engine.stop);
+            })?;
+        }
         for index in 0..self.settings.workers {
             let (asker, inbox) = ends();
             let watchdog = Watchdog::default();
@@ -272,6 +283,7 @@ pub fn written_topics(settings: &Settings, partitions: i32) -> Vec<Wanted> {
     let wanted = |name: &str, settings: &[_]| Wanted { name: name.to_owned(), partitions, settings: settings.to_vec() };
     vec![
         wanted(&settings.changelog(), &CHANGELOG),
+        Wanted { partitions: 1, ..wanted(&settings.percentiles(), &COMPACTED) },
         wanted(&settings.changes, &KEPT),
         wanted(&settings.memberships, &COMPACTED),
         wanted(&settings.dead_letters, &dead_letters),

@@ -14,6 +14,8 @@ use crate::record::Schemas;
 use crate::replay::{Change, Settings, World, replay};
 use crate::vocabulary::ZONES;
 
+const HOUR_MS: i64 = 3_600_000;
+
 /// What both sides are given.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
@@ -39,6 +41,8 @@ impl Case {
             dedup_window_ms: *random.pick(&[86_400_000, 86_400_000, 3_600_000]),
             zone: zone.to_owned(),
             until: random.percent(80).then_some(end),
+            percentile_refresh_ms: (*random.pick(&[HOUR_MS, HOUR_MS, 24 * HOUR_MS, 7 * 24 * HOUR_MS]))
+                .max((end - base) / 300),
         };
         Self { set: generated.set, schemas: schemas.clone(), lines, settings }
     }
@@ -58,12 +62,13 @@ impl Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { grace_ms, allowed_lateness_ms, dedup_ids, dedup_window_ms, zone, until } = &self.settings;
+        let Settings { grace_ms, allowed_lateness_ms, dedup_ids, dedup_window_ms, zone, until, percentile_refresh_ms } =
+            &self.settings;
         let until = until.map(rfc3339).unwrap_or_default();
         writeln!(
             f,
             "# settings: timezone={zone} grace={grace_ms} allowed_lateness={allowed_lateness_ms} dedup_ids={dedup_ids} \
-             dedup_window={dedup_window_ms} until={until}"
+             dedup_window={dedup_window_ms} percentile_refresh={percentile_refresh_ms} until={until}"
         )?;
         write!(f, "{}---\n{}", file(&self.set), self.events())
     }

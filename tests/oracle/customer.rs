@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use crate::calendar::next_period_ms;
 use crate::definitions::{aggregates, pattern, relations, walk};
-use crate::evaluate::{Scope, evaluate};
+use crate::evaluate::{Scope, evaluate, ranked_value, share_below};
 use crate::history::{History, Occurrence};
 use crate::record::{Body, Record, profile_value};
 use crate::replay::World;
@@ -110,6 +110,34 @@ impl Customer {
             Abs::Const(value) => value,
             other => panic!("not settled at one instant: {other:?}"),
         }
+    }
+
+    /// The value by which the customer is ranked as of an instant or own time, with what is decided by then.
+    pub(crate) fn ranked_value(&mut self, aggregate: &Aggregate, at: i64, world: &World) -> Val {
+        let at = at.max(self.own_time);
+        for pattern in world.patterns() {
+            self.history.make_matches(pattern, at, world);
+        }
+        ranked_value(aggregate, &View::new(self, world, (at, at), false))
+    }
+
+    /// What must not change unnoticed, now.
+    pub(crate) fn present_truths(&self, world: &World) -> Vec<Option<bool>> {
+        self.truths((self.own_time, self.own_time), world)
+    }
+
+    /// Evaluates everything at an instant at which percentiles get other values to compare with; own time follows if
+    /// that, or time itself, flips something.
+    pub(crate) fn compare_anew(&mut self, at: i64, present: &[Option<bool>], world: &World) -> Moves {
+        let own_time = self.own_time;
+        let mut patterns = world.patterns();
+        let decides = patterns.any(|pattern| self.history.undecided(pattern, own_time, world).contains(&at));
+        self.own_time = own_time.max(at);
+        let moves = self.evaluate_all(world);
+        if moves.is_empty() && !decides && self.present_truths(world) == present {
+            self.own_time = own_time;
+        }
+        moves
     }
 
     fn evaluate_all(&mut self, world: &World) -> Moves {
@@ -356,6 +384,12 @@ impl Scope for View<'_> {
     fn anchor(&self, anchor: &Anchor) -> Option<i64> {
         let instants = self.customer.history.instants(&anchor.event.node, anchor.filter.as_deref(), self.world);
         if anchor.last { instants.into_iter().max() } else { instants.into_iter().min() }
+    }
+
+    fn percentile(&self, aggregate: &Aggregate) -> Val {
+        let cut_offs = self.world.cut_offs.borrow();
+        let values = cut_offs.get(&std::ptr::from_ref(aggregate).addr()).map(Vec::as_slice);
+        share_below(&ranked_value(aggregate, self), values.unwrap_or_default())
     }
 
     fn world(&self) -> &World {

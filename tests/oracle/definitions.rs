@@ -104,6 +104,17 @@ pub(crate) fn aggregates(expr: &Expr) -> Vec<&Aggregate> {
     found
 }
 
+/// The aggregates by which customers are ranked.
+pub(crate) fn percentiles(expr: &Expr) -> Vec<&Aggregate> {
+    let mut found = vec![];
+    walk(expr, &mut |part| {
+        if let ExprKind::Percentile(aggregate) = &part.node {
+            found.push(&aggregate.node);
+        }
+    });
+    found
+}
+
 /// The two-step patterns in a pattern, inner ones first.
 pub(crate) fn relations(pattern: &Pattern) -> Vec<&Pattern> {
     let (PatternKind::Then(relation) | PatternKind::Without(relation) | PatternKind::After(relation)) = &pattern.kind

@@ -72,6 +72,7 @@ impl Engine {
             allowed_lateness_ms: settings.allowed_lateness_ms,
             dedup_ids: settings.dedup_ids,
             dedup_window_ms: settings.dedup_window_ms,
+            percentile_refresh_ms: settings.percentile_refresh_ms,
             ..Limits::default()
         };
         let files = [("case.yaml".to_owned(), definitions.to_owned())];

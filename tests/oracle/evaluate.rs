@@ -25,6 +25,7 @@ pub(crate) trait Scope {
     fn customer_id(&self) -> &str;
     fn occurrences(&self, aggregate: &Aggregate) -> Vec<Occurrence>;
     fn anchor(&self, anchor: &Anchor) -> Option<i64>;
+    fn percentile(&self, aggregate: &Aggregate) -> Val;
     fn world(&self) -> &World;
 }
 
@@ -62,6 +63,9 @@ impl Scope for FilterScope<'_> {
     }
     fn anchor(&self, _: &Anchor) -> Option<i64> {
         unreachable!("no window in a filter")
+    }
+    fn percentile(&self, _: &Aggregate) -> Val {
+        unreachable!("no aggregate in a filter")
     }
     fn world(&self) -> &World {
         self.world
@@ -106,7 +110,7 @@ pub(crate) fn evaluate(expr: &Expr, scope: &dyn Scope) -> Abs {
         ExprKind::Bucket(salt) => Abs::Const(bucket(&salt.node, scope.customer_id())),
         ExprKind::Age(of) => age(&value(of), now, zone),
         ExprKind::Anniversary(of) => until_anniversary(&value(of), now, zone),
-        ExprKind::Percentile(_) => unreachable!("the oracle knows one customer at a time"),
+        ExprKind::Percentile(aggregate) => Abs::Const(scope.percentile(&aggregate.node)),
         ExprKind::Coalesce(parts) => parts.iter().map(value).find(|part| *part != Abs::UNKNOWN).unwrap_or(Abs::UNKNOWN),
     }
 }
@@ -354,6 +358,29 @@ fn aggregate_value(aggregate: &Aggregate, scope: &dyn Scope) -> Val {
         Function::Last => known.pop().unwrap_or(Val::Unknown),
         function => over_values(function, &each_element(known)),
     }
+}
+
+/// The value by which a customer is ranked: unknown without an event in the window.
+pub(crate) fn ranked_value(aggregate: &Aggregate, scope: &dyn Scope) -> Val {
+    let mut seen = scope.occurrences(aggregate);
+    seen.retain(|occurrence| in_window(&aggregate.window, occurrence.at, scope));
+    if let Some(path) = value_path(aggregate, scope.world()) {
+        seen.retain(|occurrence| match occurrence.tree.value(&path) {
+            Val::List(items) => !items.is_empty(),
+            value => value.is_known(),
+        });
+    }
+    if seen.is_empty() { Val::Unknown } else { aggregate_value(aggregate, scope) }
+}
+
+/// 100 times the share of `values` below this one.
+pub(crate) fn share_below(value: &Val, values: &[Val]) -> Val {
+    if !value.is_known() || values.is_empty() {
+        return Val::Unknown;
+    }
+    let count = |n: usize| whole(i64::try_from(n).expect("few customers"));
+    let below = count(100 * values.iter().filter(|other| *other < value).count());
+    Val::Num(below / count(values.len()))
 }
 
 /// The path to the value in an occurrence; `None` for its instant.

@@ -11,7 +11,7 @@ use segue::definition::ast::{
 use crate::definitions::{Group, Segment, Set};
 use crate::random::Random;
 use crate::record::{FieldType, Schemas};
-use crate::vocabulary::{DURATIONS_S, Leaf, NUMBERS, PURPOSES, WORDS, leaves_with_envelope};
+use crate::vocabulary::{DURATIONS_S, Leaf, NUMBERS, PURPOSES, SHARES, WORDS, leaves_with_envelope};
 
 /// The types of operands. `Ratio` is a number that need not be exact: it is only compared with a short decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,6 +217,8 @@ impl Generator<'_> {
     fn compare(&mut self, place: &Place<'_>, ty: Ty, depth: usize) -> ExprKind {
         let left = Box::new(self.operand(ty, place, depth));
         let right = match ty {
+            Ty::Ratio if self.random.percent(30) => bare(number(self.random.word(&SHARES))),
+            Ty::Ratio if self.random.percent(30) => bare(number(self.random.word(&SHARES))),
             Ty::Ratio => bare(number(self.random.word(&NUMBERS))),
             Ty::Number if self.random.percent(70) => bare(number(self.random.word(&NUMBERS))),
             Ty::Duration if self.random.percent(70) => self.duration(),
@@ -400,7 +402,8 @@ impl Generator<'_> {
     }
 
     fn ratio_operand(&mut self) -> ExprKind {
-        match self.random.below(4) {
+        match self.random.below(5) {
+            4 => self.percentile(),
             0 => {
                 let left = Box::new(self.customer_operand(Ty::Duration, 0));
                 ExprKind::Arithmetic { op: ArithmeticOp::Divide, left, right: Box::new(self.duration()) }
@@ -411,6 +414,22 @@ impl Generator<'_> {
             }
             2 => ExprKind::Bucket(bare(self.random.word(&WORDS).to_owned())),
             _ => self.values(&[Function::Avg], Ty::Number),
+        }
+    }
+
+    fn percentile(&mut self) -> ExprKind {
+        use Function::{Avg, Distinct, First, Last, Max, Min, Sum};
+        let ranked = match self.random.below(4) {
+            0 => {
+                let (pattern, _) = self.pattern(1);
+                self.aggregate(Function::Count, Operand::Pattern(pattern))
+            }
+            1 => self.values(&[First, Last, Min, Max], Ty::Instant),
+            _ => self.values(&[Sum, Sum, Avg, Min, Max, Last, Distinct], Ty::Number),
+        };
+        match ranked {
+            ExprKind::Aggregate(aggregate) => ExprKind::Percentile(Box::new(bare(*aggregate))),
+            otherwise => otherwise,
         }
     }
 

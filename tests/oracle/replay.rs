@@ -1,14 +1,14 @@
 //! A file of records through the whole set: the partition clock, what is refused, and the numbered changes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
-use segue::definition::ast::{Expr, Pattern};
+use segue::definition::ast::{Aggregate, Expr, Pattern};
 use serde_json::Value as Json;
 
 use crate::customer::{Customer, Moves, held_nodes, patterns_in};
-use crate::definitions::Set;
+use crate::definitions::{Set, percentiles};
 use crate::record::{Body, FieldType, Record, Schemas, decode};
 use crate::value::Val;
 
@@ -21,6 +21,7 @@ pub(crate) struct Settings {
     pub(crate) dedup_window_ms: i64,
     pub(crate) zone: String,
     pub(crate) until: Option<i64>,
+    pub(crate) percentile_refresh_ms: i64,
 }
 
 impl Default for Settings {
@@ -32,6 +33,7 @@ impl Default for Settings {
             dedup_window_ms: 86_400_000,
             zone: "UTC".to_owned(),
             until: None,
+            percentile_refresh_ms: 3_600_000,
         }
     }
 }
@@ -56,6 +58,8 @@ pub(crate) struct World {
     pub(crate) schemas: Schemas,
     pub(crate) zone: TimeZone,
     pub(crate) settings: Settings,
+    /// The values that each percentile compares with, by the place of its aggregate in memory.
+    pub(crate) cut_offs: RefCell<BTreeMap<usize, Vec<Val>>>,
     /// Looks ahead left before the case is given up as too costly.
     effort: Cell<u32>,
 }
@@ -66,7 +70,8 @@ pub(crate) const GIVEN_UP: &str = "too costly for the oracle";
 impl World {
     pub(crate) fn new(set: Set, schemas: Schemas, settings: Settings) -> Self {
         let zone = TimeZone::get(&settings.zone).expect("a known time zone");
-        Self { set, schemas, zone, settings, effort: Cell::new(20_000) }
+        let cut_offs = RefCell::default();
+        Self { set, schemas, zone, settings, cut_offs, effort: Cell::new(20_000) }
     }
 
     pub(crate) fn spend_effort(&self) {
@@ -120,13 +125,15 @@ struct Ledger {
 
 /// The changes that the records bring about.
 pub(crate) fn replay(world: &World, lines: &[Json]) -> Vec<Change> {
-    let mut partition = Partition { world, ledgers: BTreeMap::new(), clock: None, changes: vec![] };
+    let (ledgers, changes) = (BTreeMap::new(), vec![]);
+    let mut partition = Partition { world, ledgers, clock: None, next_refresh: None, changes };
     for (arrival, line) in lines.iter().enumerate() {
         if let Some(record) = decode(line, &world.schemas, &world.zone) {
             partition.take(&record, arrival);
         }
     }
     if let Some(until) = world.settings.until {
+        partition.refresh_before(until + 1);
         partition.let_time_pass(until);
     }
     partition.changes.sort();
@@ -137,6 +144,7 @@ struct Partition<'a> {
     world: &'a World,
     ledgers: BTreeMap<String, Ledger>,
     clock: Option<i64>,
+    next_refresh: Option<i64>,
     changes: Vec<Change>,
 }
 
@@ -155,6 +163,9 @@ impl Partition<'_> {
         if ledger.customer.as_ref().is_some_and(|customer| customer.remembers(&record.event_id, world)) {
             return;
         }
+        let clock = self.clock.unwrap_or(i64::MIN).max(record.at - world.settings.grace_ms);
+        self.clock = Some(clock);
+        self.refresh_before(clock);
         self.flips(&record.customer_id, record.at - 1);
         let ledger = self.ledgers.entry(record.customer_id.clone()).or_default();
         if matches!(record.body, Body::Erasure) {
@@ -174,9 +185,45 @@ impl Partition<'_> {
             }
             self.report(&record.customer_id, at, moves, cause);
         }
-        let clock = self.clock.unwrap_or(i64::MIN).max(record.at - world.settings.grace_ms);
-        self.clock = Some(clock);
         self.let_time_pass(clock - 1);
+    }
+
+    /// At each multiple of the interval that the clock passes, all values are taken anew and all customers looked at.
+    fn refresh_before(&mut self, clock: i64) {
+        let world = self.world;
+        let period = world.settings.percentile_refresh_ms;
+        let mut at = self.next_refresh.unwrap_or_else(|| clock + (-clock).rem_euclid(period));
+        let ranked: Vec<&Aggregate> = world.set.expressions().flat_map(percentiles).collect();
+        while at < clock {
+            if !ranked.is_empty() {
+                self.let_time_pass(at - 1);
+                self.refresh(at, &ranked);
+            }
+            at += period;
+        }
+        self.next_refresh = Some(at);
+    }
+
+    fn refresh(&mut self, at: i64, ranked: &[&Aggregate]) {
+        let world = self.world;
+        let mut customers: Vec<_> = self.ledgers.iter_mut().filter(|(_, ledger)| ledger.customer.is_some()).collect();
+        let customers = customers.iter_mut().filter_map(|(id, ledger)| Some((*id, ledger.customer.as_mut()?)));
+        let mut customers: Vec<(&String, &mut Customer)> = customers.collect();
+        let present: Vec<_> = customers.iter().map(|(_, customer)| customer.present_truths(world)).collect();
+        for aggregate in ranked {
+            world.spend_effort();
+            let values = customers.iter_mut().map(|(_, customer)| customer.ranked_value(aggregate, at, world));
+            let values = values.filter(Val::is_known).collect();
+            world.cut_offs.borrow_mut().insert(std::ptr::from_ref(*aggregate).addr(), values);
+        }
+        let moves = |((id, customer), present): ((&String, &mut Customer), Vec<_>)| {
+            let moves = customer.compare_anew(at, &present, world);
+            (id.clone(), at.max(customer.own_time), moves)
+        };
+        let moves: Vec<_> = customers.into_iter().zip(present).map(moves).collect();
+        for (customer, at, moves) in moves {
+            self.report(&customer, at, moves, "time");
+        }
     }
 
     /// Flips of all customers up to `limit` happen.

@@ -95,6 +95,7 @@ pub(crate) fn settings(text: &str) -> Settings {
             Some(("allowed_lateness", ms)) => settings.allowed_lateness_ms = ms.parse().expect("milliseconds"),
             Some(("dedup_window", ms)) => settings.dedup_window_ms = ms.parse().expect("milliseconds"),
             Some(("dedup_ids", count)) => settings.dedup_ids = count.parse().expect("a count"),
+            Some(("percentile_refresh", ms)) => settings.percentile_refresh_ms = ms.parse().expect("milliseconds"),
             Some(("until", at)) => settings.until = parse_instant(at, &TimeZone::UTC),
             other => panic!("no such setting: {other:?}"),
         }

@@ -110,6 +110,7 @@ fn plainer_settings(settings: &Settings) -> Vec<Settings> {
         Settings { zone: plain.zone, ..settings.clone() },
         Settings { grace_ms: plain.grace_ms, ..settings.clone() },
         Settings { allowed_lateness_ms: plain.allowed_lateness_ms, ..settings.clone() },
+        Settings { percentile_refresh_ms: plain.percentile_refresh_ms, ..settings.clone() },
         Settings { dedup_window_ms: plain.dedup_window_ms, ..settings.clone() },
     ];
     plainer.retain(|other| other != settings);
@@ -279,9 +280,11 @@ fn simpler(expr: &Expr, set: &Set) -> Vec<Expr> {
         ExprKind::Segment(name) => {
             set.segments.iter().filter(|known| known.name == name.node).map(|known| known.when.clone()).collect()
         }
-        ExprKind::Literal(_) | ExprKind::Now | ExprKind::Field(_) | ExprKind::Bucket(_) | ExprKind::Percentile(_) => {
-            vec![]
-        }
+        ExprKind::Percentile(of) => simpler_aggregates(&of.node, set)
+            .into_iter()
+            .map(|aggregate| bare(ExprKind::Percentile(Box::new(bare(aggregate)))))
+            .collect(),
+        ExprKind::Literal(_) | ExprKind::Now | ExprKind::Field(_) | ExprKind::Bucket(_) => vec![],
     }
 }
 

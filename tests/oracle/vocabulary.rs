@@ -6,6 +6,8 @@ use crate::record::{FieldType, Fields, Schemas, fields};
 pub(crate) const WORDS: [&str; 4] = ["a", "b", "ab", "c"];
 /// Numbers that fields hold and conditions ask for.
 pub(crate) const NUMBERS: [&str; 8] = ["0", "1", "2", "3", "0.1", "2.5", "-1", "10"];
+/// Shares of customers that conditions ask for.
+pub(crate) const SHARES: [&str; 4] = ["25", "50", "60", "100"];
 /// Purposes.
 pub(crate) const PURPOSES: [&str; 2] = ["marketing", "ads"];
 

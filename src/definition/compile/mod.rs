@@ -14,7 +14,6 @@ mod pattern;
 mod references;
 mod segments;
 mod types;
-mod unsupported;
 
 use jiff::tz::TimeZone;
 

@@ -9,7 +9,7 @@ use super::super::source::{Place, Problem, SourceFile};
 use super::super::spec::Expression;
 use super::fields::EventScope;
 use super::names::{Names, TraitEntry};
-use super::{mismatch, operators, unsupported};
+use super::{mismatch, operators};
 
 /// Checks one expression of a set.
 pub(super) struct Checker<'a> {
@@ -72,7 +72,7 @@ impl Checker<'_> {
             ExprKind::Bucket(_) => Some(Type::Number),
             ExprKind::Age(part) => self.of_instant(part, scope, "age").map(|()| Type::Number),
             ExprKind::Anniversary(part) => self.of_instant(part, scope, "anniversary").map(|()| Type::Duration),
-            ExprKind::Percentile(aggregate) => self.percentile(expr, aggregate),
+            ExprKind::Percentile(aggregate) => self.percentile(aggregate),
             ExprKind::Coalesce(parts) => self.coalesce(parts, scope),
         }
     }
@@ -251,16 +251,14 @@ impl Checker<'_> {
         Some(first)
     }
 
-    fn percentile(&mut self, expr: &Expr, aggregate: &Spanned<super::super::ast::Aggregate>) -> Option<Type> {
-        let found = self.aggregate(&aggregate.node);
-        if let Some(found) = found.filter(|found| !operators::is_ordered(found)) {
+    fn percentile(&mut self, aggregate: &Spanned<super::super::ast::Aggregate>) -> Option<Type> {
+        let found = self.aggregate(&aggregate.node)?;
+        if !operators::is_ordered(&found) {
             let message = format!("`percentile` needs an order, and {} has none", mismatch::plural(&found));
             self.report("type-mismatch", aggregate.span, message, None);
             return None;
         }
-        let (message, help) = unsupported::refusal(&expr.node)?;
-        self.report("unsupported", expr.span, message, Some(help));
-        None
+        Some(Type::Number)
     }
 
     fn trait_type(&mut self, name: &Name) -> Option<Type> {
