@@ -45,7 +45,7 @@ fn a_subscriber_sees_committed_transactions_only() {
 
 #[test]
 fn a_killed_broker_comes_back_with_its_records() {
-    let mut broker = Broker::start();
+    let broker = Broker::start();
     broker.create_topic("kept", 1, &[]);
     broker.produce("kept", 0, [("ada", b"before".as_slice())]);
     broker.kill();

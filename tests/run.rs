@@ -6,6 +6,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::writer::datum::GenericDatumWriter;
 use serde_json::{Value, json};
 use support::{Broker, Event, Site};
 
@@ -178,4 +180,91 @@ fn memberships_say_who_is_in_and_forget_who_left() {
     assert_eq!(stays["customer_id"], "stays");
     assert_eq!(stays["sequence"], 1);
     Site::stop(engine);
+}
+
+/// The Avro encoding of an event, which has its type's name.
+fn avro(event: &Event) -> (apache_avro::Schema, Vec<u8>) {
+    let file = format!("schemas/{}.avsc", event["type"].as_str().unwrap());
+    let schema = apache_avro::Schema::parse_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let text = |name: &str| apache_avro::types::Value::String(event[name].as_str().unwrap().to_owned());
+    let at = apache_avro::types::Value::TimestampMillis(event["occurred_at"].as_i64().unwrap());
+    let fields = [("event_id", text("event_id")), ("customer_id", text("customer_id")), ("occurred_at", at)];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let value = apache_avro::types::Value::Record(fields).resolve(&schema).unwrap();
+    let bytes = GenericDatumWriter::builder(&schema).build().unwrap().write_value_to_vec(value).unwrap();
+    (schema, bytes)
+}
+
+#[test]
+fn avro_goes_in_and_out_by_fingerprint() {
+    let mut site = Site::new(Broker::shared(), 1, DEFINITIONS);
+    site.more.clear();
+    let events: Vec<_> = (0..3).map(|id| click(id, "a", now_ms() - 10 + i64::try_from(id).unwrap())).collect();
+    let values: Vec<Vec<u8>> = events
+        .iter()
+        .map(|event| {
+            let (schema, bytes) = avro(event);
+            [&[0xc3, 0x01][..], &segue::wire::framing::fingerprint(&schema), &bytes].concat()
+        })
+        .collect();
+    site.broker.produce(&site.topic("clicks"), 0, values.iter().map(|value| ("a", value.as_slice())));
+    let mut engine = site.start();
+    let schema = apache_avro::Schema::parse_str(include_str!("../schemas/segment_change.avsc")).unwrap();
+    let header = [&[0xc3, 0x01][..], &segue::wire::framing::fingerprint(&schema)].concat();
+    let change = first_change(&site, &mut engine, &schema, &header);
+    assert_eq!(
+        (&change["segment"], &change["change"], &change["sequence"]),
+        (&json!("browsing"), &json!("entered"), &json!(1))
+    );
+    assert_eq!(change["cause"]["topic"], json!(site.topic("clicks")));
+    Site::stop(engine);
+}
+
+#[test]
+fn avro_goes_in_and_out_by_registry_id_and_an_outage_of_the_registry_is_waited_out() {
+    let registry = support::Registry::start();
+    let mut site = Site::new(Broker::shared(), 1, DEFINITIONS);
+    site.more = format!("schemas: {{registry: \"{}\"}}\n", registry.url());
+    let events: Vec<_> = (0..3).map(|id| click(id, "a", now_ms() - 10 + i64::try_from(id).unwrap())).collect();
+    let send = |event: &Event, id: u32| {
+        let value = [&[0][..], &id.to_be_bytes(), &avro(event).1].concat();
+        site.broker.produce(&site.topic("clicks"), 0, [("a", value.as_slice())]);
+    };
+    let id = registry.register(&site.broker.unique("subject"), &std::fs::read_to_string("schemas/click.avsc").unwrap());
+    send(&events[0], id);
+    send(&events[1], id);
+    let mut engine = site.start();
+    while !site.broker.has_topic(&site.topic("changes")) {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // A schema that is not known yet, from a registry that says nothing: the record waits, and so do those behind it.
+    let other = std::fs::read_to_string("schemas/click.avsc").unwrap();
+    let other = other.replacen("\"fields\"", "\"aliases\": [\"visit\"], \"fields\"", 1);
+    let other = registry.register(&site.broker.unique("subject"), &other);
+    assert_ne!(id, other);
+    registry.stop();
+    send(&events[2], other);
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(site.messages("changes"), []);
+    assert_eq!(site.messages("dead_letters"), []);
+    registry.cont();
+    let schema = apache_avro::Schema::parse_str(include_str!("../schemas/segment_change.avsc")).unwrap();
+    let change = first_change(&site, &mut engine, &schema, &[0]);
+    assert_eq!((&change["segment"], &change["change"]), (&json!("browsing"), &json!("entered")));
+    assert_eq!(site.messages("dead_letters"), []);
+    Site::stop(engine);
+}
+
+/// Waits for a change, which must begin with `header`, and a schema id where that is a zero.
+fn first_change(site: &Site, engine: &mut support::Server, schema: &apache_avro::Schema, header: &[u8]) -> Value {
+    while !site.broker.has_topic(&site.topic("changes")) || site.messages("changes").is_empty() {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let value = site.messages("changes").remove(0).value.unwrap();
+    let body = value.strip_prefix(header).unwrap_or_else(|| panic!("{value:?} does not begin with {header:?}"));
+    let mut body = if header == [0] { &body[4..] } else { body };
+    let decoded = GenericDatumReader::builder(schema).build().unwrap().read_value(&mut body).unwrap();
+    Value::try_from(decoded).unwrap()
 }

@@ -9,6 +9,7 @@ mod replay;
 mod run;
 mod set;
 mod signals;
+mod state;
 mod test;
 mod topics;
 
@@ -36,6 +37,7 @@ enum Command {
     Replay(replay::Args),
     Explain(explain::Args),
     Topics(topics::Args),
+    State(state::Args),
 }
 
 impl Cli {
@@ -52,6 +54,7 @@ impl Cli {
             Command::Replay(args) => replay::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Topics(args) => topics::run(&args),
+            Command::State(args) => state::run(&args),
         }
     }
 }

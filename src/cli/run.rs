@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// The shipped schemas and, where there is such a directory, the site's own.
-fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
+pub(super) fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
     let directory = &config.schemas.directory;
     if directory.is_dir() { SchemaSet::shipped_and(directory) } else { SchemaSet::shipped() }.blame(Exit::Wrong)
 }

@@ -7,16 +7,17 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::KafkaError as RdKafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use super::watchdog::now;
 use super::{Clients, KafkaError, Stop};
 
 const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
+/// So many polls without news, and the broker is asked whether it is there at all.
+const DOUBT: u32 = 50;
 
 /// What a partition of the changelog holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,19 @@ pub struct Entry<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// Tells what goes wrong, of which coming to the end is no part.
+struct Context;
+
+impl ClientContext for Context {
+    fn error(&self, error: RdKafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, reason, "kafka changelog reader");
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
 /// Reads one partition of the changelog.
 pub struct Changelog<'a> {
     /// How to reach the brokers.
@@ -46,7 +60,7 @@ pub struct Changelog<'a> {
     pub topic: &'a str,
     /// The partition.
     pub partition: i32,
-    /// How long nothing may come before it is an error.
+    /// How long a broker that answers may have nothing to give before it is an error.
     pub patience: Duration,
 }
 
@@ -82,7 +96,8 @@ impl Changelog<'_> {
         let start = assignment.add_partition_offset(self.topic, self.partition, Offset::Offset(from));
         start.and_then(|()| consumer.assign(&assignment)).map_err(|error| KafkaError::of(self.what(), &error))?;
         let mut position = from;
-        let mut last_progress = now();
+        // Counted in polls: a process that was halted meanwhile has not waited.
+        let mut n_idle = 0;
         while position < high {
             if stop.is_requested() {
                 return Err(KafkaError::Stopped);
@@ -102,7 +117,11 @@ impl Changelog<'_> {
                     }
                 }
                 // Marks of transactions have offsets and no records: only the position tells that they were passed.
-                None | Some(Err(RdKafkaError::PartitionEOF(_))) => position = position.max(self.position(&consumer)),
+                None => {
+                    position = position.max(self.position(&consumer));
+                    n_idle += 1;
+                }
+                Some(Err(RdKafkaError::PartitionEOF(_))) => position = position.max(self.position(&consumer)),
                 Some(Err(error)) => {
                     let error = KafkaError::of(self.what(), &error);
                     if !error.is_passing() {
@@ -112,40 +131,42 @@ impl Changelog<'_> {
                 }
             }
             if position > before {
-                last_progress = now();
-            } else if now() > last_progress + self.patience {
-                return Err(self.stuck(position, high));
+                n_idle = 0;
+            } else if n_idle > 0 && n_idle % DOUBT == 0 {
+                self.still_there(position, high, POLL * n_idle)?;
             }
         }
         Ok(())
     }
 
-    fn position(&self, consumer: &BaseConsumer) -> i64 {
+    fn position(&self, consumer: &BaseConsumer<Context>) -> i64 {
         let positions = consumer.position().unwrap_or_default();
         let position = positions.find_partition(self.topic, self.partition).map(|element| element.offset());
         position.and_then(Offset::to_raw).unwrap_or(i64::MIN)
     }
 
-    fn stuck(&self, position: i64, high: i64) -> KafkaError {
-        let now_there = match self.extent() {
-            Ok(Extent { low, high: now_high }) => format!("the broker now holds offsets {low} to {now_high}"),
-            Err(error) => error.to_string(),
-        };
-        KafkaError::Refused {
+    /// Whether it makes sense to go on waiting: a broker that is away is another matter than one that has nothing to give.
+    fn still_there(&self, position: i64, high: i64, waited: Duration) -> Result<(), KafkaError> {
+        let Extent { low, high: now_high } = self.extent()?;
+        if waited < self.patience {
+            return Ok(());
+        }
+        Err(KafkaError::Refused {
             what: self.what(),
             message: format!(
-                "nothing was read for {} seconds at offset {position} of {high}; {now_there}. An open transaction that \
-                 nobody ends (see `kafka-transactions.sh find-hanging`), or records removed from its end, look like this",
-                self.patience.as_secs()
+                "nothing was read for {} seconds at offset {position} of {high}; the broker now holds offsets {low} to \
+                 {now_high}. An open transaction that nobody ends (see `kafka-transactions.sh find-hanging`), or records \
+                 removed from its end, look like this",
+                waited.as_secs()
             ),
-        }
+        })
     }
 
     fn what(&self) -> String {
         format!("{} {}", self.topic, self.partition)
     }
 
-    fn consumer(&self, isolation: &str) -> Result<BaseConsumer, KafkaError> {
+    fn consumer(&self, isolation: &str) -> Result<BaseConsumer<Context>, KafkaError> {
         let config = self.clients.config(
             &[
                 ("fetch.queue.backoff.ms", "5"),
@@ -164,6 +185,6 @@ impl Changelog<'_> {
                 ("enable.partition.eof", "true"),
             ],
         );
-        config.create().map_err(|error| KafkaError::of(self.what(), &error))
+        config.create_with_context(Context).map_err(|error| KafkaError::of(self.what(), &error))
     }
 }

@@ -42,6 +42,10 @@ pub enum Event {
         /// Too late to commit.
         lost: bool,
     },
+    /// Some of what was just given to us does not fit together, and why; only the rest was named as ours. It happens for a
+    /// moment while a broker that starts does not show all topics, while members with other topics are in the group, and
+    /// for ever if the partition counts differ.
+    Torn(String),
 }
 
 /// An offset of a topic (by lane) and partition.
@@ -70,6 +74,7 @@ struct Context {
 enum RawEvent {
     Assign(Vec<(String, i32)>),
     Revoke { lost: bool },
+    Torn(String),
 }
 
 impl ClientContext for Context {
@@ -178,33 +183,39 @@ impl Consumer {
     }
 
     /// What the group decided since it was last asked.
-    ///
-    /// # Errors
-    /// When the group does not keep equal-numbered partitions together.
-    pub fn event(&self) -> Result<Option<Event>, KafkaError> {
-        let raw = self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        match raw {
-            None => Ok(None),
-            Some(RawEvent::Revoke { lost }) => Ok(Some(Event::Revoked { lost })),
-            Some(RawEvent::Assign(partitions)) => self.whole_numbers(&partitions).map(Event::Assigned).map(Some),
+    pub fn event(&self) -> Option<Event> {
+        let mut events = self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner);
+        match events.pop_front()? {
+            RawEvent::Revoke { lost } => Some(Event::Revoked { lost }),
+            RawEvent::Torn(why) => Some(Event::Torn(why)),
+            RawEvent::Assign(partitions) => {
+                let (whole, torn) = self.whole_numbers(&partitions);
+                if let Some(why) = torn {
+                    events.push_front(RawEvent::Torn(why));
+                }
+                Some(Event::Assigned(whole))
+            }
         }
     }
 
-    fn whole_numbers(&self, partitions: &[(String, i32)]) -> Result<BTreeSet<i32>, KafkaError> {
-        let numbers: BTreeSet<i32> = partitions.iter().map(|(_, number)| *number).collect();
+    /// The numbers that are ours of every topic, and what is wrong with the first that is not.
+    fn whole_numbers(&self, partitions: &[(String, i32)]) -> (BTreeSet<i32>, Option<String>) {
+        let mut numbers: BTreeSet<i32> = partitions.iter().map(|(_, number)| *number).collect();
         let owned: BTreeSet<(&str, i32)> = partitions.iter().map(|(topic, number)| (topic.as_str(), *number)).collect();
-        for (topic, number) in self.topics.iter().flat_map(|topic| numbers.iter().map(move |number| (topic, *number))) {
-            if !owned.contains(&(topic.as_str(), number)) {
-                return Err(refused(
-                    "consumer group",
-                    format!(
-                        "partition {number} of {topic} went to another member than that of the other topics: \
-                         another kind of consumer is in the group, or the topics' partition counts differ"
-                    ),
-                ));
-            }
-        }
-        Ok(numbers)
+        let mut torn = None;
+        numbers.retain(|number| {
+            let Some(topic) = self.topics.iter().find(|topic| !owned.contains(&(topic.as_str(), *number))) else {
+                return true;
+            };
+            torn.get_or_insert_with(|| {
+                format!(
+                    "partition {number} of {topic} went to another member than that of the other topics: members with \
+                     other topics are in the group, or the topics' partition counts differ"
+                )
+            });
+            false
+        });
+        (numbers, torn)
     }
 
     /// Fetches from these offsets on, and nothing else.
@@ -214,6 +225,7 @@ impl Consumer {
     pub fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
         let list =
             self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))?;
+        self.unpause();
         self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error))
     }
 
@@ -222,7 +234,22 @@ impl Consumer {
     /// # Errors
     /// When librdkafka refuses.
     pub fn unassign(&self) -> Result<(), KafkaError> {
+        self.unpause();
         self.inner.unassign().map_err(|error| KafkaError::of("unassign", &error))
+    }
+
+    /// A pause outlives the assignment it was made in: whoever is given the partition again would wait for ever.
+    fn unpause(&self) {
+        let assignment = self.inner.assignment();
+        if let Err(error) = assignment.and_then(|assignment| self.inner.resume(&assignment)) {
+            tracing::warn!(%error, "going on to fetch");
+        }
+    }
+
+    /// Whether another member took our name in the group: nothing works any more, and another consumer is to be made.
+    pub fn is_fenced(&self) -> bool {
+        let fatal = self.inner.client().fatal_error();
+        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
     }
 
     /// Whether the group has gone on without us: nothing can be committed.

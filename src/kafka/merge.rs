@@ -86,6 +86,11 @@ impl<T> Merge<T> {
     }
 
     /// The first record of a lane.
+    pub fn first(&self, lane: usize) -> Option<&T> {
+        self.lanes.get(lane)?.records.front().map(|(_, record)| record)
+    }
+
+    /// The first record of a lane, to be changed.
     pub fn first_mut(&mut self, lane: usize) -> Option<&mut T> {
         self.lanes.get_mut(lane)?.records.front_mut().map(|(_, record)| record)
     }

@@ -2,6 +2,7 @@
 
 pub mod changelog;
 pub mod consumer;
+pub mod group;
 pub mod merge;
 pub mod registry;
 pub mod topics;
@@ -103,6 +104,15 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
             | Code::UnstableOffsetCommit
             | Code::RebalanceInProgress
             | Code::KafkaStorageError
+            // A leader that is not quite up yet.
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::ListenerNotFound
+            | Code::EligibleLeadersNotAvailable
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
+            | Code::UnknownTopicId
             | Code::Retry
     )
 }

@@ -73,6 +73,27 @@ impl<'a> Topics<'a> {
         agreed(&self.partitions(inputs)?)
     }
 
+    /// Removes a topic. One that is not there is no error.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn delete(&self, topic: &str) -> Result<(), KafkaError> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.clients.config(&[], &[]).create().map_err(|error| KafkaError::of("topics", &error))?;
+        let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
+        let results = wait_for(admin.delete_topics(&[topic], &options))?;
+        for result in results.map_err(|error| KafkaError::of("removing a topic", &error))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => {
+                    let what = format!("removing topic {topic}");
+                    return Err(KafkaError::Refused { what, message: code.to_string() });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes topics, with as many replicas as the broker makes by default. One that is there already is left as it is.
     ///
     /// # Errors
@@ -93,9 +114,7 @@ impl<'a> Topics<'a> {
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(ANSWER)).request_timeout(Some(ANSWER));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| KafkaError::Settings(format!("cannot start a runtime: {error}")))?;
-        let results = runtime.block_on(admin.create_topics(&wanted, &options));
+        let results = wait_for(admin.create_topics(&wanted, &options))?;
         for result in results.map_err(|error| KafkaError::of("creating topics", &error))? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
@@ -109,6 +128,13 @@ impl<'a> Topics<'a> {
         }
         Ok(())
     }
+}
+
+/// Waits for an answer to an administrator's request.
+pub(super) fn wait_for<T>(answer: impl Future<Output = T>) -> Result<T, KafkaError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| KafkaError::Settings(format!("cannot start a runtime: {error}")))?;
+    Ok(runtime.block_on(answer))
 }
 
 /// The one partition count of several topics.

@@ -2,7 +2,7 @@
 //!
 //! Every blocking call runs under the [`Watchdog`]. A failure says what may be done about it: after [`Failure::Aborted`]
 //! the producer goes on; after [`Failure::Doubt`] nobody knows how the transaction ended, the producer is to be dropped and
-//! another one made, which settles it.
+//! another one made, which settles it; after [`Failure::Refused`] a person has to do something.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -31,6 +31,9 @@ pub enum Failure {
     /// Its outcome is not known.
     #[error("transaction in doubt: {0}")]
     Doubt(String),
+    /// The broker will never take it as it is: doing it again would fail in the same way.
+    #[error("transaction refused: {0}")]
+    Refused(String),
 }
 
 /// A record to send.
@@ -61,7 +64,7 @@ struct Deliveries(Mutex<Delivered>);
 
 #[derive(Default)]
 struct Delivered {
-    failure: Option<String>,
+    failure: Option<Failure>,
     /// Offsets of the records that were to be told, by their tag.
     offsets: BTreeMap<usize, i64>,
 }
@@ -84,7 +87,7 @@ impl ProducerContext for Deliveries {
             }
             Ok(_) => {}
             Err((error, message)) => {
-                delivered.failure.get_or_insert_with(|| format!("{} was not delivered: {error}", message.topic()));
+                delivered.failure.get_or_insert_with(|| undelivered(message.topic(), error));
             }
         }
     }
@@ -125,10 +128,19 @@ impl Producer {
             let result = watchdog.watch("init_transactions", OVERDUE, || inner.init_transactions(CALL * 4));
             match result {
                 Ok(()) => Ok(Self { inner, watchdog: watchdog.clone(), begun: false }),
-                Err(error) => Err(passing_if_retriable("init_transactions", &error)),
+                Err(error) => {
+                    watchdog.watch("closing a producer", OVERDUE, || drop(inner));
+                    Err(passing_if_retriable("init_transactions", &error))
+                }
             }
         };
         patiently(stop, attempt, on_wait)
+    }
+
+    /// Gives up what is under way.
+    pub fn close(self) {
+        let Self { inner, watchdog, .. } = self;
+        watchdog.watch("closing a producer", OVERDUE, || drop(inner));
     }
 
     /// Sends a record as part of the transaction, which it begins if need be.
@@ -163,7 +175,7 @@ impl Producer {
                     self.inner.poll(Duration::from_millis(1));
                     queued = refused;
                 }
-                Err((error, _)) => return Err(Failure::Doubt(format!("{} took no record: {error}", record.topic))),
+                Err((error, _)) => return Err(undelivered(record.topic, &error)),
             }
         }
         Ok(())
@@ -200,7 +212,7 @@ impl Producer {
         let mut delivered = self.delivered();
         match delivered.failure.take() {
             None => Ok(std::mem::take(&mut delivered.offsets)),
-            Some(failure) => Err(Failure::Doubt(failure)),
+            Some(failure) => Err(failure),
         }
     }
 
@@ -262,6 +274,25 @@ impl Producer {
 
     fn delivered(&self) -> std::sync::MutexGuard<'_, Delivered> {
         self.inner.context().0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a topic did not take a record, and whether it ever will.
+fn undelivered(topic: &str, error: &RdKafkaError) -> Failure {
+    use RDKafkaErrorCode as Code;
+    let what = format!("{topic} took no record: {error}");
+    match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge) => Failure::Refused(format!("{what}; its max.message.bytes must be larger")),
+        Some(
+            Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::InvalidTopic
+            | Code::InvalidRecord
+            | Code::PolicyViolation
+            | Code::UnsupportedForMessageFormat,
+        ) => Failure::Refused(what),
+        _ => Failure::Doubt(what),
     }
 }
 

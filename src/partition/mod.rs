@@ -75,6 +75,29 @@ impl<S: Store> Partition<S> {
         }
     }
 
+    /// Lets flips happen that are due before a record that is about to be offered, at most `budget`; the clock follows the
+    /// record as it would then. Whether none is left, so that offering it costs no more than the record itself.
+    ///
+    /// # Errors
+    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    pub fn make_way(&mut self, record: &Record, wall_ms: Option<i64>, budget: usize) -> Result<bool, StoreError> {
+        let occurred_at = record.envelope.occurred_at;
+        let mut clock = self.clock;
+        clock.follow(occurred_at, self.engine.limits().grace_ms, wall_ms);
+        let Some(now) = clock.now() else { return Ok(true) };
+        if self.customers.next_due(now)?.is_none() || self.refusal(record, wall_ms).is_some() {
+            return Ok(true);
+        }
+        let customer = self.customers.load_or_new(&record.envelope.customer_id)?;
+        let is_dropped = customer.erased_at.is_some_and(|erased_at| occurred_at < erased_at)
+            || customer.has_seen(catalog::key(&record.envelope.event_id), self.engine.limits());
+        if is_dropped {
+            return Ok(true);
+        }
+        self.clock = clock;
+        self.pass_deadlines(budget)
+    }
+
     /// Takes a record in: refuses it, drops it, or applies it, after the flips of all customers that the clock passes
     /// with it. `wall_ms` is the wall clock, live; a replay has none.
     ///

@@ -18,6 +18,14 @@ pub enum StoreError {
         /// What the database said.
         message: String,
     },
+    /// Its files are damaged.
+    #[error("store at {path} is damaged: {message}")]
+    Damaged {
+        /// The directory.
+        path: String,
+        /// What the database said.
+        message: String,
+    },
     /// What it holds was written by a newer version, or is damaged.
     #[error("store at {path} holds an unreadable {what}")]
     Unreadable {
@@ -26,6 +34,16 @@ pub enum StoreError {
         /// Which value.
         what: String,
     },
+}
+
+impl StoreError {
+    /// The directory of a store that nothing can be done with but to fill it again from the changelog.
+    pub fn beyond_repair(&self) -> Option<&str> {
+        match self {
+            Self::Damaged { path, .. } | Self::Unreadable { path, .. } => Some(path),
+            Self::Database { .. } => None,
+        }
+    }
 }
 
 /// One change to a store.

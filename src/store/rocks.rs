@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Direction, FlushOptions, IteratorMode,
-    LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, properties,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DataBlockIndexType, Direction, ErrorKind, FlushOptions,
+    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, properties,
 };
 
 use super::{Batch, Entry, Store, StoreError};
@@ -137,7 +137,7 @@ impl RocksStore {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(|error| failure(path, &error))?;
         }
-        let database = DB::open(&shared.options(), path).map_err(|error| failure(path, &error))?;
+        let database = DB::open(&shared.options(), path).map_err(|error| database_failure(path, error))?;
         Ok(Self { database: Arc::new(database), path: path.to_path_buf() })
     }
 
@@ -151,7 +151,7 @@ impl RocksStore {
             return Ok(());
         }
         // RocksDB removes only what it knows, and only when it can take the lock, which is why it is asked first.
-        DB::destroy(&Options::default(), path).map_err(|error| failure(path, &error))?;
+        DB::destroy(&Options::default(), path).map_err(|error| database_failure(path, error))?;
         match std::fs::remove_dir_all(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failure(path, &error)),
             _ => Ok(()),
@@ -182,7 +182,7 @@ impl RocksStore {
     fn flush_with(&self, wait: bool) -> Result<(), StoreError> {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
-        self.database.flush_opt(&options).map_err(|error| self.failure(&error))
+        self.database.flush_opt(&options).map_err(|error| self.failure(error))
     }
 
     /// Figures for metrics. One that the database does not give is 0.
@@ -202,8 +202,8 @@ impl RocksStore {
         }
     }
 
-    fn failure(&self, error: &impl ToString) -> StoreError {
-        failure(&self.path, error)
+    fn failure(&self, error: rocksdb::Error) -> StoreError {
+        database_failure(&self.path, error)
     }
 
     /// Entries whose keys are at least `start` and begin with `kind`, the key without its first byte.
@@ -211,12 +211,25 @@ impl RocksStore {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound([kind + 1]);
         let entries = self.database.iterator_opt(IteratorMode::From(start, Direction::Forward), options);
-        entries.map(|entry| entry.map_err(|error| self.failure(&error)))
+        entries.map(|entry| entry.map_err(|error| self.failure(error)))
     }
 }
 
 fn failure(path: &Path, error: &impl ToString) -> StoreError {
     StoreError::Database { path: path.display().to_string(), message: error.to_string() }
+}
+
+/// Damaged files are told apart from a full disk or a directory in use: what is damaged can only be filled again.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn database_failure(path: &Path, error: rocksdb::Error) -> StoreError {
+    let message = error.to_string();
+    let is_damage = match error.kind() {
+        ErrorKind::Corruption => true,
+        // A file is gone that others refer to.
+        ErrorKind::IOError | ErrorKind::NotFound => message.contains("No such file"),
+        _ => false,
+    };
+    if is_damage { StoreError::Damaged { path: path.display().to_string(), message } } else { failure(path, &message) }
 }
 
 fn customer_key(key: &[u8]) -> Vec<u8> {
@@ -240,13 +253,42 @@ fn following(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
+impl RocksStore {
+    /// Takes entries of the changelog as they are, without their deadlines: to fill an empty store fast. `None` removes.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn fill<'e>(&self, entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>) -> Result<(), StoreError> {
+        let mut writes = WriteBatch::default();
+        for (key, value) in entries {
+            match value {
+                Some(value) => writes.put(customer_key(key), value),
+                None => writes.delete(customer_key(key)),
+            }
+        }
+        self.database.write_without_wal(writes).map_err(|error| self.failure(error))
+    }
+
+    /// Lists customers under their deadlines, as the last step of filling an empty store.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn list<'e>(&self, deadlines: impl Iterator<Item = (i64, &'e [u8])>) -> Result<(), StoreError> {
+        let mut writes = WriteBatch::default();
+        for (deadline, key) in deadlines {
+            writes.put(deadline_key(deadline, key), []);
+        }
+        self.database.write_without_wal(writes).map_err(|error| self.failure(error))
+    }
+}
+
 impl Store for RocksStore {
     fn location(&self) -> String {
         self.path.display().to_string()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.database.get(customer_key(key)).map_err(|error| self.failure(&error))
+        self.database.get(customer_key(key)).map_err(|error| self.failure(error))
     }
 
     fn due(&self, before: i64, after: Option<(i64, &[u8])>, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
@@ -274,7 +316,7 @@ impl Store for RocksStore {
     }
 
     fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.database.get(MARKER).map_err(|error| self.failure(&error))
+        self.database.get(MARKER).map_err(|error| self.failure(error))
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
@@ -294,7 +336,7 @@ impl Store for RocksStore {
         if let Some(marker) = &batch.marker {
             writes.put(MARKER, marker);
         }
-        self.database.write_without_wal(writes).map_err(|error| self.failure(&error))
+        self.database.write_without_wal(writes).map_err(|error| self.failure(error))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::kafka::consumer::Message;
 use crate::kafka::merge::{Merge, Next};
 use crate::partition::{Partition, Refresh, customer_id_of};
 use crate::store::rocks::RocksStore;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Update};
 use crate::telemetry::{PartitionMetrics, WorkerMetrics};
 
 use super::decode::{Decoded, Decoders};
@@ -90,6 +90,8 @@ pub(super) struct Start {
     pub(super) positions: Vec<i64>,
     /// How many members each segment has.
     pub(super) members: HashMap<Arc<str>, i64>,
+    /// How many customers have a deadline.
+    pub(super) n_deadlines: u64,
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -116,13 +118,15 @@ pub(super) struct Owned<'c> {
     told: Option<Told>,
     /// How many members each segment has here, as committed.
     members: HashMap<Arc<str>, i64>,
+    /// How many customers here have a deadline, as committed.
+    n_deadlines: u64,
     pub(super) metrics: PartitionMetrics,
 }
 
 impl<'c> Owned<'c> {
     /// A partition put to work.
     pub(super) fn new(start: Start, inputs: &[Input]) -> Self {
-        let Start { number, partition, store, marker, positions, members, metrics } = start;
+        let Start { number, partition, store, marker, positions, members, n_deadlines, metrics } = start;
         let origin = |input: &Input| Origin { topic: CompactString::new(&input.topic), partition: number, offset: 0 };
         let is_new = marker.transaction == 0;
         let redefined = !is_new && marker.definitions != partition.catalog().hash;
@@ -141,6 +145,7 @@ impl<'c> Owned<'c> {
             sweep: redefined.then(Sweep::default),
             told: None,
             members,
+            n_deadlines,
             metrics,
         }
     }
@@ -173,6 +178,9 @@ impl<'c> Owned<'c> {
                     if self.merge.next(|fetched| trusted_since(fetched, wall_ms)) != Next::Take(lane) {
                         continue;
                     }
+                    if !self.make_way(lane, wall_ms)? {
+                        return Ok(Wants::Turn);
+                    }
                     if let Some(fetched) = self.merge.take(lane) {
                         self.offer(fetched, tools)?;
                     }
@@ -196,6 +204,18 @@ impl<'c> Owned<'c> {
         let instant = merge_instant(&fetched.decoded, tools);
         self.merge.reorder_first(lane, instant);
         !waits
+    }
+
+    /// Lets happen what falls due before the next record, some at a time: a million customers may leave at one instant, and
+    /// neither the other partitions nor the transaction can wait for all of them. Whether the record's turn has come.
+    fn make_way(&mut self, lane: usize, wall_ms: i64) -> Result<bool, StoreError> {
+        let Some(Fetched { decoded: Decoded::Record(record), .. }) = self.merge.first(lane) else { return Ok(true) };
+        let done = self.partition.make_way(record, Some(wall_ms), BUDGET)?;
+        if !done {
+            self.pending.n_records += BUDGET;
+            self.collect_changes(wall_ms);
+        }
+        Ok(done)
     }
 
     fn offer(&mut self, fetched: Fetched<'c>, tools: &mut Tools<'_>) -> Result<(), StoreError> {
@@ -373,6 +393,24 @@ impl<'c> Owned<'c> {
         let is_done = self.sweep.is_none();
         let definitions = if is_done { self.partition.catalog().hash } else { self.marker.definitions };
         Marker::new(self.marker.transaction + 1, offsets, self.partition.clock(), partitions, definitions)
+    }
+
+    /// How many customers' deadlines the clock has passed, and how many are ahead, as committed. So many are due at most
+    /// for a moment, and more than some thousands are not counted.
+    pub(super) fn timers(&self) -> Result<(u64, u64), StoreError> {
+        const ENOUGH: usize = 10_000;
+        let due = match self.partition.clock() {
+            Some(now) => self.store.due(now, None, ENOUGH)?.len() as u64,
+            None => 0,
+        };
+        Ok((due, self.n_deadlines.saturating_sub(due)))
+    }
+
+    /// Keeps count of the customers with a deadline, as a commit goes to the store.
+    pub(super) fn count_deadlines(&mut self, updates: &[Update]) {
+        let before = updates.iter().filter(|update| update.previous_deadline.is_some()).count() as u64;
+        let after = updates.iter().filter(|update| update.deadline.is_some()).count() as u64;
+        self.n_deadlines = (self.n_deadlines + after).saturating_sub(before);
     }
 
     /// How many members each segment has here, as committed.

@@ -8,6 +8,7 @@ use crate::store::{StoreError, Update};
 
 use super::batch::Owned;
 use super::clock::wall_ms;
+use super::failpoint::{during, reach};
 use super::marker::{Marker, StoredMarker, encode};
 use super::outbox::Outbox;
 
@@ -61,10 +62,17 @@ pub(super) fn commit<'o, 'c: 'o>(
     if parts.is_empty() {
         return Ok(());
     }
+    reach("sending");
     let marker_offsets = producer.settle()?;
+    reach("sent");
     producer.send_offsets(consumer, &offsets)?;
+    reach("offsets");
+    during("committing");
     producer.commit()?;
-    Ok(store(parts, &marker_offsets)?)
+    reach("committed");
+    store(parts, &marker_offsets)?;
+    reach("stored");
+    Ok(())
 }
 
 fn send(producer: &mut Producer, outbox: &Outbox, part: &Part<'_, '_>, tag: usize) -> Result<(), Failure> {
@@ -91,8 +99,10 @@ fn store(parts: Vec<Part<'_, '_>>, marker_offsets: &BTreeMap<usize, i64>) -> Res
         let stored = marker_offsets
             .get(&tag)
             .map(|offset| encode(&StoredMarker { changelog_position: offset + 1, written_at, marker: marker.clone() }));
+        owned.count_deadlines(&updates);
         owned.partition.committed(updates, stored)?;
         owned.committed(marker);
+        reach("storing");
     }
     Ok(())
 }

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::engine::Engine as Evaluator;
 use crate::kafka::consumer::{Event, Offsets};
+use crate::kafka::topics::Topics;
 use crate::kafka::{KafkaError, Stop};
 use crate::partition::Partition;
+use crate::telemetry::PartitionMetrics;
 
 use super::batch::{Owned, Start};
 use super::clock::now;
@@ -20,17 +22,28 @@ use super::restore::{Restore, RestoreError, Restored};
 use super::supervisor::Engine;
 use super::{Worker, WorkerError};
 
-/// Partitions restored side by side by one worker.
+/// Partitions restored side by side by one worker, at most.
 const AT_ONCE: usize = 4;
 /// The group may for a moment not know offsets that it has; so often it is asked again before that is believed.
 const DOUBTS: u32 = 3;
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often, and after which pause each time, topics that do not fit together are looked at before that is believed.
+const LOOKS: u32 = 12;
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Partitions on their way back.
 pub(super) struct Restoring {
     numbers: BTreeSet<i32>,
+    metrics: BTreeMap<i32, PartitionMetrics>,
     doubts: u32,
     phase: Phase,
+}
+
+/// What the group gave does not fit together.
+pub(super) struct Torn {
+    why: String,
+    looks: u32,
+    next_look: Instant,
 }
 
 enum Phase {
@@ -41,12 +54,10 @@ enum Phase {
 }
 
 struct Reading {
-    committed: Offsets,
+    committed: Arc<Offsets>,
     stop: Stop,
     threads: Vec<JoinHandle<()>>,
     results: Receiver<(i32, Result<Restored, RestoreError>)>,
-    /// Read, and waiting for the others.
-    done: BTreeMap<i32, Restored>,
     remaining: BTreeMap<i32, Arc<AtomicI64>>,
 }
 
@@ -55,30 +66,33 @@ impl Restoring {
         self.numbers.iter().copied().collect()
     }
 
-    /// How many offsets of the changelog each partition has still to read.
-    pub(super) fn remaining(&self) -> impl Iterator<Item = (i32, i64)> + '_ {
-        let reading = match &self.phase {
-            Phase::Reading(reading) => Some(reading),
-            Phase::Asking(_) => None,
-        };
-        let remaining = reading.into_iter().flat_map(|reading| &reading.remaining);
-        remaining.map(|(number, remaining)| (*number, remaining.load(Ordering::Relaxed).max(0)))
+    /// Says how many offsets of the changelog each partition has still to read.
+    pub(super) fn report(&self) {
+        let Phase::Reading(reading) = &self.phase else { return };
+        for (number, metrics) in &self.metrics {
+            let remaining =
+                reading.remaining.get(number).map_or(0, |remaining| remaining.load(Ordering::Relaxed).max(0));
+            metrics.restore_remaining_records(remaining);
+            tracing::info!(partition = number, remaining, "restoring");
+        }
     }
 }
 
 impl Worker<'_> {
     /// Does what the group decided.
     pub(super) fn follow_group(&mut self) -> Result<(), WorkerError> {
-        while let Some(event) = self.consumer.event()? {
+        while let Some(event) = self.consumer.event() {
             match event {
                 Event::Assigned(numbers) => {
                     tracing::info!(worker = self.index, partitions = ?numbers, "given");
                     // Nothing is fetched before the state is there; the group can go on meanwhile.
                     self.consumer.assign(&Offsets::new())?;
                     self.engine.status.update(self.index, |state| state.assigned = true);
+                    self.refuse_new_partitions(&numbers)?;
                     self.restore(numbers);
                 }
                 Event::Revoked { lost } => {
+                    self.torn = None;
                     tracing::info!(worker = self.index, lost, "taken away");
                     self.stop_restoring();
                     if !lost {
@@ -88,7 +102,41 @@ impl Worker<'_> {
                     self.put_down();
                     self.consumer.unassign()?;
                 }
+                Event::Torn(why) => {
+                    tracing::warn!(worker = self.index, why, "given what does not fit together");
+                    self.torn = Some(Torn { why, looks: 0, next_look: now() });
+                }
             }
+        }
+        self.look_at_topics()
+    }
+
+    /// More partitions than the state was made for.
+    fn refuse_new_partitions(&self, numbers: &BTreeSet<i32>) -> Result<(), RestoreError> {
+        match numbers.last() {
+            Some(last) if *last >= self.engine.partitions => Err(RestoreError::PartitionCount {
+                partition: *last,
+                changelog: self.engine.outbox.changelog.clone(),
+                then: self.engine.partitions,
+                now: *last + 1,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What does not fit together may do so once a broker that starts shows all topics, or once all members have the same
+    /// configuration: the group then decides anew. Partition counts that differ stay so.
+    fn look_at_topics(&mut self) -> Result<(), WorkerError> {
+        let Some(torn) = self.torn.as_mut().filter(|torn| torn.next_look <= now()) else { return Ok(()) };
+        torn.next_look = now() + LOOK_AGAIN;
+        torn.looks += 1;
+        let (message, is_last) = (torn.why.clone(), torn.looks >= LOOKS);
+        let topics = self.engine.settings.input_topics();
+        let partitions = Topics::new(&self.engine.clients).and_then(|asked| asked.shared_partitions(&topics));
+        match partitions {
+            Err(error) if error.is_passing() => self.waits_for(Some(&error)),
+            Err(error) if is_last => return Err(error.into()),
+            _ => self.waits_for(Some(&KafkaError::Unavailable { what: "consumer group".to_owned(), message })),
         }
         Ok(())
     }
@@ -104,55 +152,56 @@ impl Worker<'_> {
     pub(super) fn restore(&mut self, numbers: BTreeSet<i32>) {
         self.stop_restoring();
         if !numbers.is_empty() {
-            self.restoring = Some(Restoring { numbers, doubts: 0, phase: Phase::Asking(now()) });
+            let metrics = numbers.iter().map(|number| (*number, self.metrics.partition(*number))).collect();
+            self.restoring = Some(Restoring { numbers, metrics, doubts: 0, phase: Phase::Asking(now()) });
         }
         self.tell_owned();
     }
 
     pub(super) fn stop_restoring(&mut self) {
         if let Some(Restoring { phase: Phase::Reading(reading), .. }) = self.restoring.take() {
-            reading.stop.request();
-            for thread in reading.threads {
-                // A panic there was reported when it happened, and nothing of its work is used.
-                let _ = thread.join();
-            }
+            reading.end();
         }
     }
 
-    /// Takes the next step of a restore, and puts the partitions to work once they are all there.
+    /// Takes the next step of a restore, and puts each partition to work as soon as it is there.
     pub(super) fn take_restored(&mut self) -> Result<(), WorkerError> {
         let Some(mut restoring) = self.restoring.take() else { return Ok(()) };
-        let finished = match &mut restoring.phase {
-            Phase::Asking(not_before) if now() < *not_before => false,
-            Phase::Asking(_) => {
-                match self.consumer.committed(&restoring.numbers) {
-                    Ok(committed) => {
-                        self.waits_for(None);
-                        let reading = read(self.engine, &restoring.numbers, committed);
-                        restoring.phase = Phase::Reading(reading);
-                    }
-                    Err(error) if error.is_passing() => {
-                        self.waits_for(Some(&error));
-                        restoring.phase = Phase::Asking(now() + AGAIN);
-                    }
-                    Err(error) => return Err(error.into()),
+        match &mut restoring.phase {
+            Phase::Asking(not_before) if now() < *not_before => {}
+            Phase::Asking(_) => match self.consumer.committed(&restoring.numbers) {
+                Ok(committed) => {
+                    self.waits_for(None);
+                    restoring.phase = Phase::Reading(read(self.engine, &restoring.numbers, committed));
                 }
-                false
-            }
-            Phase::Reading(reading) => match reading.collect()? {
-                Outcome::Going => false,
-                Outcome::Done => true,
-                Outcome::Failed(error) => {
-                    return self.doubt(restoring, error);
+                Err(error) if error.is_passing() => {
+                    self.waits_for(Some(&error));
+                    restoring.phase = Phase::Asking(now() + AGAIN);
                 }
+                Err(error) => return Err(error.into()),
             },
-        };
-        if !finished {
-            self.restoring = Some(restoring);
-            return Ok(());
+            Phase::Reading(reading) => {
+                let (restored, failed) = reading.collect()?;
+                let committed = Arc::clone(&reading.committed);
+                if !restored.is_empty() {
+                    restoring.numbers.retain(|number| !restored.contains_key(number));
+                    let beginnings = self.beginnings(&restored, &committed)?;
+                    for (number, restored) in restored {
+                        let metrics = restoring.metrics.remove(&number);
+                        self.put_to_work(number, restored, metrics, &committed, &beginnings)?;
+                    }
+                    self.fetch_again()?;
+                }
+                if let Some(error) = failed {
+                    self.doubt(restoring, error)?;
+                    self.tell_owned();
+                    return Ok(());
+                }
+            }
         }
-        let Phase::Reading(reading) = restoring.phase else { return Ok(()) };
-        self.put_to_work(reading.done, &reading.committed)
+        self.restoring = Some(restoring).filter(|restoring| !restoring.numbers.is_empty());
+        self.tell_owned();
+        Ok(())
     }
 
     /// A disagreement may be the group's moment of forgetfulness, and a broker may be away; both pass.
@@ -160,54 +209,62 @@ impl Worker<'_> {
         let passes = match &error {
             RestoreError::Kafka(KafkaError::Stopped) => return Ok(()),
             RestoreError::Kafka(error) => error.is_passing(),
-            RestoreError::Disagreement { .. } => {
+            // Others have the partitions by now, and have gone on with them; the group is about to say so.
+            _ if self.consumer.is_lost() => return Ok(()),
+            RestoreError::Disagreement { .. } | RestoreError::Truncated { .. } => {
                 restoring.doubts += 1;
                 restoring.doubts <= DOUBTS
             }
             _ => false,
         };
         if let Phase::Reading(reading) = std::mem::replace(&mut restoring.phase, Phase::Asking(now() + AGAIN)) {
-            reading.stop.request();
-            for thread in reading.threads {
-                let _ = thread.join();
-            }
+            reading.end();
         }
         if !passes {
             return Err(error.into());
         }
         tracing::warn!(worker = self.index, %error, "restoring again");
+        if let RestoreError::Kafka(error) = &error {
+            self.waits_for(Some(error));
+        }
         self.restoring = Some(restoring);
         Ok(())
     }
 
-    fn put_to_work(&mut self, restored: BTreeMap<i32, Restored>, committed: &Offsets) -> Result<(), WorkerError> {
-        let beginnings = self.beginnings(&restored, committed)?;
+    fn put_to_work(
+        &mut self,
+        number: i32,
+        restored: Restored,
+        metrics: Option<PartitionMetrics>,
+        committed: &Offsets,
+        beginnings: &Offsets,
+    ) -> Result<(), WorkerError> {
         let engine = self.engine;
-        for (number, Restored { store, marker, members }) in restored {
-            let positions = (0..engine.settings.inputs.len()).map(|lane| {
-                let of_marker =
-                    marker.as_ref().and_then(|marker| marker.offsets.get(&engine.settings.inputs[lane].topic));
-                let known = committed.get(&(lane, number)).or(of_marker).or(beginnings.get(&(lane, number)));
-                known.copied().unwrap_or(0)
-            });
-            let positions = positions.collect();
-            let blank = || Marker::new(0, BTreeMap::new(), None, engine.partitions, engine.catalog.hash);
-            let marker = marker.unwrap_or_else(blank);
-            let evaluator = Evaluator::new(engine.catalog.clone(), engine.settings.limits);
-            let erasure_key = engine.settings.erasure_key.clone();
-            let partition = Partition::new(evaluator, store.clone(), erasure_key, marker.clock).resumed()?;
-            let count = |key| members.get(&key).copied().unwrap_or_default();
-            let members = partition.segment_names().map(|(key, name)| (name, count(key))).collect();
-            let metrics = self.metrics.partition(number);
-            let start = Start { number, partition, store, marker, positions, members, metrics };
-            let owned = Owned::new(start, &engine.settings.inputs);
-            for (segment, count) in owned.members() {
-                self.metrics.members_moved(segment, count);
-            }
-            self.owned.insert(number, owned);
+        let Restored { store, marker, census } = restored;
+        let positions = engine.settings.inputs.iter().enumerate().map(|(lane, input)| {
+            let of_marker = marker.as_ref().and_then(|marker| marker.offsets.get(&input.topic));
+            let known = committed.get(&(lane, number)).or(of_marker).or(beginnings.get(&(lane, number)));
+            known.copied().unwrap_or(0)
+        });
+        let positions = positions.collect();
+        let blank = || Marker::new(0, BTreeMap::new(), None, engine.partitions, engine.catalog.hash);
+        let marker = marker.unwrap_or_else(blank);
+        let evaluator = Evaluator::new(engine.catalog.clone(), engine.settings.limits);
+        let erasure_key = engine.settings.erasure_key.clone();
+        let partition = Partition::new(evaluator, store.clone(), erasure_key, marker.clock).resumed()?;
+        let count = |key| census.members.get(&key).copied().unwrap_or_default();
+        let members = partition.segment_names().map(|(key, name)| (name, count(key))).collect();
+        let metrics = metrics.unwrap_or_else(|| self.metrics.partition(number));
+        metrics.restore_remaining_records(0);
+        let n_deadlines = census.n_deadlines;
+        let start = Start { number, partition, store, marker, positions, members, n_deadlines, metrics };
+        let owned = Owned::new(start, &engine.settings.inputs);
+        tracing::info!(worker = self.index, partition = number, timers = n_deadlines, "put to work");
+        for (segment, count) in owned.members() {
+            self.metrics.members_moved(segment, count);
         }
-        self.tell_owned();
-        self.fetch_again()
+        self.owned.insert(number, owned);
+        Ok(())
     }
 
     /// The first offsets of lanes that were never read.
@@ -233,23 +290,19 @@ impl Worker<'_> {
     }
 }
 
-enum Outcome {
-    Going,
-    Done,
-    Failed(RestoreError),
-}
-
 impl Reading {
-    /// Takes what the threads have brought.
-    fn collect(&mut self) -> Result<Outcome, WorkerError> {
+    /// Takes what the threads have brought: partitions, and the first failure.
+    fn collect(&mut self) -> Result<(BTreeMap<i32, Restored>, Option<RestoreError>), WorkerError> {
+        let mut done = BTreeMap::new();
         loop {
             match self.results.try_recv() {
                 Ok((number, Ok(restored))) => {
-                    self.done.insert(number, restored);
+                    self.remaining.remove(&number);
+                    done.insert(number, restored);
                 }
-                Ok((_, Err(error))) => return Ok(Outcome::Failed(error)),
-                Err(_) if self.done.len() == self.remaining.len() => return Ok(Outcome::Done),
-                Err(TryRecvError::Empty) => return Ok(Outcome::Going),
+                Ok((_, Err(error))) => return Ok((done, Some(error))),
+                Err(TryRecvError::Empty) => return Ok((done, None)),
+                Err(TryRecvError::Disconnected) if self.remaining.is_empty() => return Ok((done, None)),
                 Err(TryRecvError::Disconnected) => {
                     let message = "a thread ended before its time".to_owned();
                     return Err(KafkaError::Refused { what: "restoring".to_owned(), message }.into());
@@ -257,16 +310,25 @@ impl Reading {
             }
         }
     }
+
+    /// Ends the threads, and waits for them.
+    fn end(self) {
+        self.stop.request();
+        for thread in self.threads {
+            // A panic there was reported when it happened, and nothing of its work is used.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Starts the threads that read the changelog.
 fn read(engine: &Engine, numbers: &BTreeSet<i32>, committed: Offsets) -> Reading {
-    let stop = Stop::default();
+    let (stop, committed) = (Stop::default(), Arc::new(committed));
     let (sender, results) = channel();
     let remaining: BTreeMap<i32, _> = numbers.iter().map(|number| (*number, Arc::new(AtomicI64::new(0)))).collect();
     let queue = Arc::new(Mutex::new(remaining.clone()));
     let threads = (0..AT_ONCE.min(numbers.len())).map(|_| {
-        let (engine, committed, stop) = (engine.clone(), committed.clone(), stop.clone());
+        let (engine, committed, stop) = (engine.clone(), Arc::clone(&committed), stop.clone());
         let (queue, sender) = (Arc::clone(&queue), sender.clone());
         std::thread::spawn(move || {
             loop {
@@ -279,7 +341,7 @@ fn read(engine: &Engine, numbers: &BTreeSet<i32>, committed: Offsets) -> Reading
             }
         })
     });
-    Reading { threads: threads.collect(), committed, stop, results, done: BTreeMap::new(), remaining }
+    Reading { threads: threads.collect(), committed, stop, results, remaining }
 }
 
 fn restore_one(

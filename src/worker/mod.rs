@@ -5,7 +5,10 @@ mod clock;
 mod commit;
 mod decode;
 mod exchange;
+mod failpoint;
+mod filling;
 mod group;
+pub mod inspect;
 pub mod marker;
 pub mod outbox;
 pub mod query;
@@ -15,7 +18,8 @@ pub mod settings;
 pub mod status;
 pub mod supervisor;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::engine::effects::Cause;
@@ -24,13 +28,14 @@ use crate::kafka::consumer::{Consumer, Membership, Message};
 use crate::kafka::transaction::{Failure, Producer};
 use crate::kafka::watchdog::Watchdog;
 use crate::store::StoreError;
+use crate::store::rocks::RocksStore;
 use crate::telemetry::WorkerMetrics;
 
 use batch::{Owned, Tools, Wants};
 use clock::{now, wall_ms};
 use commit::{CommitError, commit};
 use decode::Decoders;
-use group::Restoring;
+use group::{Restoring, Torn};
 use query::Inbox;
 use report::Report;
 pub use restore::RestoreError;
@@ -50,6 +55,8 @@ const ASK_SOONEST: Duration = Duration::from_millis(50);
 const ASK_LATEST: Duration = Duration::from_secs(1);
 /// How long the broker is left alone after it did not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// For so long nothing may come of what the broker is known to hold, before it is asked for anew.
+const STARVED: Duration = Duration::from_secs(20);
 /// How often a clock that moved is committed when nothing else is.
 const CLOCK_COMMIT: Duration = Duration::from_secs(30);
 
@@ -77,9 +84,12 @@ struct Worker<'c> {
     watchdog: Watchdog,
     decoders: Decoders,
     metrics: WorkerMetrics,
-    inbox: Inbox,
+    inbox: &'c Inbox,
     owned: BTreeMap<i32, Owned<'c>>,
     restoring: Option<Restoring>,
+    torn: Option<Torn>,
+    /// Since when nothing comes of what the broker is known to hold.
+    starved_since: Option<Instant>,
     report: Report,
     /// What is to be done at once, without waiting for messages.
     is_busy: bool,
@@ -93,7 +103,34 @@ struct Worker<'c> {
 }
 
 /// Works until it is told to stop, or cannot go on.
-pub(super) fn run(engine: &Engine, index: usize, inbox: Inbox, watchdog: Watchdog) -> Result<(), WorkerError> {
+///
+/// A member may be fenced by itself: a broker that was away takes it in under a new id, and the answer never arrives. It
+/// then joins again. Two processes with one name would fence each other for ever, so there is an end to that.
+pub(super) fn run(engine: &Engine, index: usize, inbox: &Inbox, watchdog: &Watchdog) -> Result<(), WorkerError> {
+    const FENCED_MAX: u32 = 8;
+    const FORGOTTEN: Duration = Duration::from_mins(10);
+    let mut n_fenced = 0;
+    loop {
+        let began = now();
+        let (result, is_fenced) = run_as_member(engine, index, inbox, watchdog)?;
+        n_fenced = if began.elapsed() > FORGOTTEN { 1 } else { n_fenced + 1 };
+        match result {
+            Err(error) if is_fenced && n_fenced <= FENCED_MAX => {
+                tracing::warn!(worker = index, %error, "joining the group again");
+                let _ = engine.stop.sleep(Duration::from_millis(500) * n_fenced);
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Works as one member of the group; tells besides the outcome whether the member was fenced.
+fn run_as_member(
+    engine: &Engine,
+    index: usize,
+    inbox: &Inbox,
+    watchdog: &Watchdog,
+) -> Result<(Result<(), WorkerError>, bool), WorkerError> {
     let membership = Membership {
         group: engine.settings.application.clone(),
         instance: engine.settings.member(index),
@@ -105,12 +142,14 @@ pub(super) fn run(engine: &Engine, index: usize, inbox: Inbox, watchdog: Watchdo
         engine,
         consumer: &consumer,
         producer: None,
-        watchdog,
+        watchdog: watchdog.clone(),
         decoders: Decoders::new(engine.schemas.clone(), engine.catalog.clone(), engine.registry.clone()),
         metrics: engine.telemetry.worker(),
         inbox,
         owned: BTreeMap::new(),
         restoring: None,
+        torn: None,
+        starved_since: None,
         report: Report::default(),
         is_busy: false,
         wants: BTreeMap::new(),
@@ -119,29 +158,59 @@ pub(super) fn run(engine: &Engine, index: usize, inbox: Inbox, watchdog: Watchdo
         ends_asked_at: now(),
         ask_after: now(),
     };
-    worker.renew_producer()?;
-    let result = worker.work();
+    let result = worker.renew_producer().and_then(|()| worker.work());
     worker.stop_restoring();
-    result
+    worker.put_down();
+    let is_fenced = consumer.is_fenced();
+    if let Some(producer) = worker.producer.take() {
+        producer.close();
+    }
+    Ok((result, is_fenced))
 }
 
 impl<'c> Worker<'c> {
     fn work(&mut self) -> Result<(), WorkerError> {
         while !self.engine.stop.is_requested() {
-            self.follow_group()?;
-            self.take_restored()?;
-            self.fetch()?;
-            self.apply()?;
-            self.ask_ends();
-            self.keep_time()?;
-            self.look_after_customers()?;
-            self.answer();
-            self.commit_if_due()?;
-            self.report();
+            if let Err(error) = self.turn() {
+                self.fill_again(error)?;
+            }
         }
         self.commit_all()?;
         self.put_down();
         Ok(())
+    }
+
+    fn turn(&mut self) -> Result<(), WorkerError> {
+        self.follow_group()?;
+        self.take_restored()?;
+        self.fetch()?;
+        self.apply()?;
+        self.ask_ends();
+        self.keep_time()?;
+        self.look_after_customers()?;
+        self.answer();
+        self.commit_if_due()?;
+        self.report();
+        Ok(())
+    }
+
+    /// After a store turned out to be damaged: everything goes back to the last commit, and that store is filled again.
+    fn fill_again(&mut self, error: WorkerError) -> Result<(), WorkerError> {
+        let WorkerError::Store(damage) = &error else { return Err(error) };
+        let Some(path) = damage.beyond_repair().map(PathBuf::from) else { return Err(error) };
+        tracing::warn!(worker = self.index, %error, "filling the store again from the changelog");
+        let numbers = self.numbers();
+        self.stop_restoring();
+        self.put_down();
+        RocksStore::destroy(&path)?;
+        self.restore(numbers);
+        Ok(())
+    }
+
+    /// The partitions that are ours, there or on their way.
+    fn numbers(&self) -> BTreeSet<i32> {
+        let restoring = self.restoring.iter().flat_map(Restoring::numbers);
+        self.owned.keys().copied().chain(restoring).collect()
     }
 
     /// Takes what has arrived; waits a little when there is nothing else to do.
@@ -156,13 +225,20 @@ impl<'c> Worker<'c> {
             timeout = Duration::ZERO;
         }
         self.is_busy = n_fetched == FETCH;
-        if n_fetched == 0 && self.wants.values().any(|wants| *wants == Wants::Fetch) {
-            // What is waited for may be the mark of a transaction, which is no message.
-            for ((lane, partition), position) in self.consumer.positions()? {
-                if let Some(owned) = self.owned.get_mut(&partition) {
-                    owned.merge.skip_to(lane, position);
-                }
+        if n_fetched > 0 || !self.wants.values().any(|wants| *wants == Wants::Fetch) {
+            self.starved_since = None;
+            return Ok(());
+        }
+        // What is waited for may be the mark of a transaction, which is no message.
+        for ((lane, partition), position) in self.consumer.positions()? {
+            if let Some(owned) = self.owned.get_mut(&partition) {
+                owned.merge.skip_to(lane, position);
             }
+        }
+        if self.starved_since.get_or_insert_with(now).elapsed() > STARVED {
+            tracing::warn!(worker = self.index, "the broker holds more and nothing comes: fetching anew");
+            self.starved_since = None;
+            self.fetch_again()?;
         }
         Ok(())
     }
@@ -194,6 +270,8 @@ impl<'c> Worker<'c> {
     /// Applies what is next in each partition.
     fn apply(&mut self) -> Result<(), WorkerError> {
         let began = now();
+        // Not more than a transaction is to hold.
+        let turn = TURN.min(self.engine.settings.commit_max_events);
         let mut tools = Tools {
             decoders: &mut self.decoders,
             metrics: &mut self.metrics,
@@ -202,7 +280,7 @@ impl<'c> Worker<'c> {
             max_ahead_ms: self.engine.settings.limits.max_ahead_ms,
         };
         for (number, owned) in &mut self.owned {
-            let wants = owned.apply(TURN, &mut tools)?;
+            let wants = owned.apply(turn, &mut tools)?;
             self.is_busy |= wants == Wants::Turn;
             self.wants.insert(*number, wants);
             for lane in owned.take_resumable() {
@@ -326,6 +404,9 @@ impl<'c> Worker<'c> {
         let aborted = match failure {
             Failure::Aborted(_) => self.producer.as_mut().is_some_and(|producer| producer.abort().is_ok()),
             Failure::Doubt(_) => false,
+            Failure::Refused(message) => {
+                return Err(KafkaError::Refused { what: "transaction".to_owned(), message: message.clone() }.into());
+            }
         };
         self.metrics.aborted(if aborted { "aborted" } else { "doubt" });
         if aborted {
@@ -340,7 +421,8 @@ impl<'c> Worker<'c> {
             return Ok(());
         }
         // The outcome is settled by the next producer of this name; what it was, the changelog tells.
-        let numbers = self.owned.keys().copied().collect();
+        let numbers = self.numbers();
+        self.stop_restoring();
         self.put_down();
         self.renew_producer()?;
         self.restore(numbers);
@@ -362,7 +444,9 @@ impl<'c> Worker<'c> {
     }
 
     fn renew_producer(&mut self) -> Result<(), WorkerError> {
-        self.producer = None;
+        if let Some(producer) = self.producer.take() {
+            producer.close();
+        }
         let (engine, index) = (self.engine, self.index);
         let on_wait = |error: &KafkaError| engine.waits_for(index, Some(error));
         let id = engine.settings.member(index);

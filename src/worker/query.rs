@@ -117,6 +117,11 @@ impl Inbox {
     }
 }
 
+/// What one partition has to say to a question, for whoever holds it. `now` is the wall clock, milliseconds since the epoch.
+pub fn ask_one<S: Store>(question: &Question, partition: &mut Partition<S>, now: i64) -> Answer {
+    answer(question, &mut [partition], now)
+}
+
 fn answer<S: Store>(question: &Question, partitions: &mut [&mut Partition<S>], now: i64) -> Answer {
     let answered = match question {
         Question::Customer { customer_id } => first_with(partitions, customer_id, |partition, customer| {

@@ -52,10 +52,13 @@ impl Worker<'_> {
             if let Some(clock) = owned.partition.clock() {
                 owned.metrics.clock_lag_ms(wall_ms.saturating_sub(clock));
             }
-            owned.metrics.restore_remaining_records(0);
+            match owned.timers() {
+                Ok((due, pending)) => owned.metrics.timers(due, pending),
+                Err(error) => tracing::warn!(partition = owned.number, %error, "counting timers"),
+            }
         }
-        for (number, remaining) in self.restoring.iter().flat_map(super::group::Restoring::remaining) {
-            tracing::info!(partition = number, remaining, "restoring");
+        if let Some(restoring) = &self.restoring {
+            restoring.report();
         }
     }
 

@@ -6,27 +6,26 @@
 //! input are then at the same point. Anything else is a [`RestoreError`] that names what was found and what repairs it.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::kafka::changelog::{Changelog, Entry, Extent};
+use crate::kafka::changelog::{Changelog, Extent};
 use crate::kafka::{Clients, KafkaError, Stop};
 use crate::partition::is_customer;
 use crate::store::rocks::{RocksStore, Shared};
-use crate::store::{Batch, Store, StoreError, Update};
+use crate::store::{Batch, Store, StoreError};
 use crate::wire;
 
 use super::clock::wall_ms;
-use super::marker::{MARKER_KEY, Marker, StoredMarker, encode};
+use super::failpoint::reach;
+use super::filling::Filling;
+use super::marker::{Marker, StoredMarker, encode};
 
 /// A store older than this may hold customers whose removal the changelog has forgotten (`delete.retention.ms`, a day).
 const TRUSTED_MS: i64 = 20 * 3_600_000;
-/// Customers written at a time.
-const BATCH: usize = 5_000;
 /// How long nothing may come from the changelog. An abandoned transaction is ended by the broker well before.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -77,6 +76,22 @@ pub enum RestoreError {
         /// Its end.
         high: i64,
     },
+    /// The changelog does not go back to the beginning, and there is no store to begin with.
+    #[error(
+        "partition {partition}: the records of {changelog} before offset {low} were removed, and there is no store in {path} \
+         that has them: customers would be forgotten. If the store was moved away, put it back. Otherwise \
+         `segue state reset` starts from the beginning of the input"
+    )]
+    Removed {
+        /// The partition.
+        partition: i32,
+        /// Where the store would be.
+        path: String,
+        /// The changelog.
+        changelog: String,
+        /// Its first offset.
+        low: i64,
+    },
     /// The input topics had another number of partitions when the state was made.
     #[error(
         "partition {partition}: the state in {changelog} was made when the input topics had {then} partitions, and now they \
@@ -92,6 +107,16 @@ pub enum RestoreError {
         then: i32,
         /// How many there are.
         now: i32,
+    },
+    /// A customer cannot be read.
+    #[error(
+        "partition {partition}: {changelog} holds a customer that this version cannot read: run the version that wrote it"
+    )]
+    Customer {
+        /// The partition.
+        partition: i32,
+        /// The changelog.
+        changelog: String,
     },
     /// A marker cannot be read.
     #[error("partition {partition}: {message} in {place}")]
@@ -128,40 +153,69 @@ pub(super) struct Restored {
     pub(super) store: RocksStore,
     /// `None` when nothing was ever committed for it.
     pub(super) marker: Option<Marker>,
-    /// How many members each segment has here, by the segment's key.
+    /// What its customers come to.
+    pub(super) census: Census,
+}
+
+/// What the customers of a store come to.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    /// How many members each segment has, by the segment's key.
     pub(super) members: HashMap<u64, i64>,
+    /// How many customers have a deadline.
+    pub(super) n_deadlines: u64,
 }
 
 impl Restore<'_> {
-    /// Does it.
+    /// Does it. A store that turns out to be damaged is filled again.
     pub(super) fn run(&self) -> Result<Restored, RestoreError> {
+        match self.attempt() {
+            Err(RestoreError::Store(error)) if error.beyond_repair().is_some() => {
+                tracing::warn!(partition = self.partition, %error, "filling the store again from the changelog");
+                RocksStore::destroy(self.path)?;
+                self.attempt().map_err(|error| match error {
+                    // What is damaged now came so from the changelog.
+                    RestoreError::Store(StoreError::Unreadable { .. }) => {
+                        RestoreError::Customer { partition: self.partition, changelog: self.changelog.to_owned() }
+                    }
+                    error => error,
+                })
+            }
+            result => result,
+        }
+    }
+
+    fn attempt(&self) -> Result<Restored, RestoreError> {
         let changelog =
             Changelog { clients: self.clients, topic: self.changelog, partition: self.partition, patience: PATIENCE };
         let extent = changelog.extent()?;
         let (mut store, stored) = self.open(extent)?;
         let from = stored.as_ref().map_or(extent.low, |stored| stored.changelog_position);
         self.remaining.store((extent.high - from).max(0), Ordering::Relaxed);
-        let mut filling =
-            Filling { restore: self, store: &mut store, updates: HashMap::new(), marker: None, failed: None };
+        let is_fresh = stored.is_none();
+        let mut filling = Filling::new(&mut store, is_fresh, self.remaining);
         changelog.read(from, extent.high, self.stop, |entry| filling.take(&entry))?;
-        let found = filling.finish()?;
+        let found = filling
+            .finish(|error, offset| self.marker_error(error, &format!("{} at offset {offset}", self.changelog)))?;
         let marker = found.or_else(|| stored.map(|stored| stored.marker));
         self.verify(marker.as_ref())?;
+        let census = self.look_through(&store, is_fresh)?;
+        reach("restored");
         if let Some(marker) = &marker {
             let position = extent.high.max(from);
             let marker = StoredMarker { changelog_position: position, written_at: wall_ms(), marker: marker.clone() };
             store.write(&Batch { updates: Vec::new(), marker: Some(encode(&marker)) })?;
         }
-        let members = self.count_members(&store)?;
         self.remaining.store(0, Ordering::Relaxed);
-        Ok(Restored { store, marker, members })
+        Ok(Restored { store, marker, census })
     }
 
     /// Opens the store if it can be brought forward, and an empty one in its place otherwise.
     fn open(&self, extent: Extent) -> Result<(RocksStore, Option<StoredMarker>), RestoreError> {
         let store = self.open_patiently()?;
         let stored = store.marker()?.map(|bytes| StoredMarker::decode(&bytes)).transpose();
-        let stored = stored.map_err(|error| self.marker_error(&error, &self.path.display().to_string()))?;
+        let stored =
+            stored.map_err(|_| StoreError::Unreadable { path: store.location(), what: "marker".to_owned() })?;
         match stored {
             Some(stored) if !(extent.low..=extent.high).contains(&stored.changelog_position) => {
                 Err(RestoreError::Truncated {
@@ -174,6 +228,12 @@ impl Restore<'_> {
                 })
             }
             Some(stored) if wall_ms().saturating_sub(stored.written_at) <= TRUSTED_MS => Ok((store, Some(stored))),
+            _ if extent.low > 0 && extent.low < extent.high => Err(RestoreError::Removed {
+                partition: self.partition,
+                path: self.path.display().to_string(),
+                changelog: self.changelog.to_owned(),
+                low: extent.low,
+            }),
             // Nothing to go on from: too old, or left behind half filled.
             _ => {
                 drop(store);
@@ -187,8 +247,9 @@ impl Restore<'_> {
     fn open_patiently(&self) -> Result<RocksStore, RestoreError> {
         const TRIES: u32 = 50;
         for _ in 0..TRIES {
-            if let Ok(store) = RocksStore::open(self.path, self.stores) {
-                return Ok(store);
+            match RocksStore::open(self.path, self.stores) {
+                Err(StoreError::Database { .. }) => {}
+                opened => return Ok(opened?),
             }
             self.stop.sleep(Duration::from_millis(100))?;
         }
@@ -235,96 +296,33 @@ impl Restore<'_> {
         RestoreError::Marker { partition: self.partition, message: error.to_string(), place: place.to_owned() }
     }
 
-    fn count_members(&self, store: &RocksStore) -> Result<HashMap<u64, i64>, RestoreError> {
+    /// Looks at every customer: counts them, and lists them under their deadlines where that is still to be done.
+    fn look_through(&self, store: &RocksStore, list: bool) -> Result<Census, RestoreError> {
         const PAGE: usize = 1_000;
-        let mut members = HashMap::new();
+        let mut census = Census::default();
         let mut after: Option<Vec<u8>> = None;
         loop {
             if self.stop.is_requested() {
                 return Err(KafkaError::Stopped.into());
             }
             let page = store.scan(after.as_deref(), PAGE)?;
-            for (_, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
-                let customer = wire::customer::decode(bytes).map_err(|_| unreadable(store))?;
-                for (key, _) in customer.standings.iter().filter(|(_, standing)| standing.member) {
-                    *members.entry(*key).or_default() += 1;
+            let mut deadlines = Vec::new();
+            for (key, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
+                let customer = wire::customer::decode(bytes)
+                    .map_err(|_| StoreError::Unreadable { path: store.location(), what: "customer".to_owned() })?;
+                for (segment, _) in customer.standings.iter().filter(|(_, standing)| standing.member) {
+                    *census.members.entry(*segment).or_default() += 1;
                 }
+                deadlines.extend(customer.deadline.map(|deadline| (deadline, key.as_slice())));
+            }
+            census.n_deadlines += deadlines.len() as u64;
+            if list {
+                store.list(deadlines.into_iter())?;
             }
             match page.last() {
                 Some((last, _)) if page.len() == PAGE => after = Some(last.clone()),
-                _ => return Ok(members),
+                _ => return Ok(census),
             }
         }
     }
-}
-
-/// Entries of the changelog on their way into the store.
-struct Filling<'a> {
-    restore: &'a Restore<'a>,
-    store: &'a mut RocksStore,
-    /// The last value of each key.
-    updates: HashMap<Vec<u8>, Option<Vec<u8>>>,
-    marker: Option<Marker>,
-    failed: Option<RestoreError>,
-}
-
-impl Filling<'_> {
-    fn take(&mut self, entry: &Entry<'_>) -> ControlFlow<()> {
-        self.restore.remaining.fetch_sub(1, Ordering::Relaxed);
-        let result = if entry.key == MARKER_KEY {
-            self.take_marker(entry)
-        } else {
-            self.updates.insert(entry.key.to_vec(), entry.value.map(<[u8]>::to_vec));
-            if self.updates.len() >= BATCH { self.flush() } else { Ok(()) }
-        };
-        match result {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                self.failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    }
-
-    fn take_marker(&mut self, entry: &Entry<'_>) -> Result<(), RestoreError> {
-        let place = || format!("{} at offset {}", self.restore.changelog, entry.offset);
-        let marker = Marker::decode(entry.value.unwrap_or_default());
-        self.marker = Some(marker.map_err(|error| self.restore.marker_error(&error, &place()))?);
-        Ok(())
-    }
-
-    /// Writes what was collected. The deadline is part of the customer; the one it is listed under now is that of the
-    /// customer the store has now.
-    fn flush(&mut self) -> Result<(), RestoreError> {
-        let mut updates = Vec::with_capacity(self.updates.len());
-        for (key, value) in self.updates.drain() {
-            let present = self.store.get(&key)?;
-            updates.push(Update {
-                previous_deadline: present.map(|bytes| deadline(self.store, &key, &bytes)).transpose()?.flatten(),
-                deadline: value.as_ref().map(|bytes| deadline(self.store, &key, bytes)).transpose()?.flatten(),
-                key,
-                value,
-            });
-        }
-        Ok(self.store.write(&Batch { updates, marker: None })?)
-    }
-
-    fn finish(mut self) -> Result<Option<Marker>, RestoreError> {
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        self.flush()?;
-        Ok(self.marker)
-    }
-}
-
-fn deadline(store: &RocksStore, key: &[u8], customer: &[u8]) -> Result<Option<i64>, StoreError> {
-    if !is_customer(key) {
-        return Ok(None);
-    }
-    Ok(wire::customer::decode(customer).map_err(|_| unreadable(store))?.deadline)
-}
-
-fn unreadable(store: &RocksStore) -> StoreError {
-    StoreError::Unreadable { path: store.location(), what: "customer".to_owned() }
 }

@@ -17,6 +17,7 @@ use crate::wire::framing::fingerprint;
 use crate::wire::schema::SchemaSet;
 use crate::wire::writer::parse_writer;
 
+use super::clock::wall_ms;
 use super::exchange::{self, Exchange};
 use super::outbox::{Format, Outbox};
 use super::query::{Asker, ends};
@@ -166,7 +167,7 @@ impl Engine {
             let (engine, watched) = (self.clone(), watchdog.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             threads.push(thread.spawn(move || {
-                let result = run(&engine, index, inbox, watched);
+                let result = run(&engine, index, &inbox, &watched);
                 if let Err(error) = &result {
                     engine.status.update(index, |state| state.failed = Some(error.to_string()));
                 }
@@ -178,8 +179,9 @@ impl Engine {
         Ok(Running { stop: self.stop.clone(), threads, watchdogs, askers, status: self.status.clone() })
     }
 
-    /// Says what a worker waits for.
+    /// Says what a worker waits for. One that waits does not stand still.
     pub(super) fn waits_for(&self, worker: usize, error: Option<&KafkaError>) {
+        self.status.beat(worker, wall_ms());
         let waits = error.map(ToString::to_string);
         if let Some(error) = error {
             tracing::warn!(worker, %error, "waiting");
@@ -224,7 +226,7 @@ impl Running {
 
     fn hanging(&self) -> Option<EngineError> {
         let mut watched = self.watchdogs.iter().enumerate();
-        let (worker, call) = watched.find_map(|(worker, watchdog)| Some((worker, watchdog.overdue()?)))?;
+        let (worker, call) = watched.find_map(|(worker, watchdog)| Some((worker, watchdog.look(LOOK)?)))?;
         self.status.update(worker, |state| state.failed = Some(format!("{call} did not return")));
         Some(EngineError::Hanging { worker, call })
     }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A running broker.
 pub struct Broker {
     port: u16,
-    server: Server,
+    server: Mutex<Server>,
     directory: TempDir,
     n_names: AtomicU32,
 }
@@ -52,7 +52,7 @@ impl Broker {
             .replace("@DATA@", &directory.path().join("data").display().to_string());
         fs::write(directory.path().join("broker.properties"), settings).unwrap();
         let server = serve(&home, directory.path());
-        let mut broker = Self { port, server, directory, n_names: AtomicU32::new(0) };
+        let broker = Self { port, server: Mutex::new(server), directory, n_names: AtomicU32::new(0) };
         broker.wait();
         broker
     }
@@ -128,32 +128,36 @@ impl Broker {
     }
 
     /// Kills the broker. `restart` brings it back.
-    pub fn kill(&mut self) {
-        self.server.kill();
+    pub fn kill(&self) {
+        self.server().kill();
     }
 
     /// Halts the broker: connections stay open and nothing moves.
     pub fn stop(&self) {
-        self.server.signal("STOP");
+        self.server().signal("STOP");
     }
 
     /// Lets the broker go on after `stop`.
     pub fn cont(&self) {
-        self.server.signal("CONT");
+        self.server().signal("CONT");
     }
 
     /// Starts the broker again after `kill`, on the same ports and data.
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         assert!(!listens(self.port), "kill the broker before it is started again");
-        self.server = serve(&home("SEGUE_KAFKA_HOME", "kafka"), self.directory.path());
+        *self.server() = serve(&home("SEGUE_KAFKA_HOME", "kafka"), self.directory.path());
         self.wait();
     }
 
-    fn wait(&mut self) {
+    fn wait(&self) {
         let (port, config) = (self.port, self.client());
-        self.server.wait_until(|| listens(port));
+        self.server().wait_until(|| listens(port));
         let consumer: BaseConsumer = config.create().unwrap();
-        self.server.wait_until(|| consumer.fetch_metadata(None, Duration::from_secs(1)).is_ok());
+        self.server().wait_until(|| consumer.fetch_metadata(None, Duration::from_secs(1)).is_ok());
+    }
+
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot start its server has failed")]
 
 mod broker;
+pub mod load;
 mod process;
 mod registry;
 mod site;
@@ -15,4 +16,4 @@ mod site;
 pub use broker::{Broker, Message};
 pub use process::Server;
 pub use registry::Registry;
-pub use site::{Event, Site, story};
+pub use site::{Event, Site, Story, story};

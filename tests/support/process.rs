@@ -68,9 +68,37 @@ impl Server {
         panic!("{} does not end; its log ends:\n{}", self.name, self.log_end());
     }
 
+    /// Waits until it has halted itself.
+    pub fn halted(&mut self) {
+        let status = format!("/proc/{}/stat", self.child.id());
+        for _ in 0..TRIES {
+            let state = fs::read_to_string(&status).unwrap_or_default();
+            if state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')) {
+                return;
+            }
+            assert!(self.is_running(), "{} has ended; its log ends:\n{}", self.name, self.log_end());
+            thread::sleep(PAUSE);
+        }
+        panic!("{} does not halt; its log ends:\n{}", self.name, self.log_end());
+    }
+
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The processor time it has used, seconds.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        // Ticks of user and system time; Linux has a hundred of them in a second.
+        let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+        ticks / 100.0
+    }
+
+    /// Whether its output says this.
+    pub fn has_said(&self, words: &str) -> bool {
+        fs::read_to_string(&self.log).unwrap_or_default().contains(words)
     }
 
     /// The last lines of its output.

@@ -85,6 +85,10 @@ impl Site {
 
     /// Writes configuration and definitions; gives the configuration's path.
     pub fn configure(&self) -> PathBuf {
+        self.configure_in("data")
+    }
+
+    fn configure_in(&self, data: &str) -> PathBuf {
         let definitions = self.directory.path().join("segments");
         fs::create_dir_all(&definitions).unwrap();
         fs::write(definitions.join("segments.yaml"), &self.definitions).unwrap();
@@ -104,20 +108,34 @@ impl Site {
              http: {{listen: \"127.0.0.1:0\"}}\n{topics}{}",
             self.name,
             definitions.display(),
-            self.data_dir().display(),
+            self.directory.path().join(data).display(),
             self.broker.address(),
             self.more,
         );
-        let path = self.directory.path().join("segue.yaml");
+        let path = self.directory.path().join(format!("{data}.yaml"));
         fs::write(&path, config).unwrap();
         path
     }
 
     /// Starts `segue run`.
     pub fn start(&self) -> Server {
+        self.start_in("data")
+    }
+
+    /// Starts `segue run` with a data directory of that name.
+    pub fn start_in(&self, data: &str) -> Server {
+        self.start_failing(data, "")
+    }
+
+    /// Starts `segue run` with a data directory of that name, to end or halt at a step such as `sent:3` (see
+    /// `worker/failpoint.rs`).
+    pub fn start_failing(&self, data: &str, step: &str) -> Server {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_segue"), "run", "--config"]).arg(self.configure());
-        Server::start("segue", command, &self.directory.path().join("log"))
+        command
+            .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_segue"), "run", "--config"])
+            .arg(self.configure_in(data))
+            .env("SEGUE_FAIL_AT", step);
+        Server::start("segue", command, &self.directory.path().join(format!("{data}.log")))
     }
 
     /// The changes that a subscriber sees now, oldest first per partition.
