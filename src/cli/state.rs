@@ -47,7 +47,7 @@ enum Action {
     Repair(Change),
     /// Remove stores from this disk; the next start fills them from the changelog
     Wipe(Change),
-    /// Forget everything: stores on this disk, changelog and consumer group. The next start reads the input from its
+    /// Forget everything: stores on this disk, internal topics and consumer group. The next start reads the input from its
     /// beginning, and subscribers see changes that they have seen before
     Reset(ResetArgs),
 }
@@ -298,11 +298,14 @@ fn reset(args: &ResetArgs) -> Result<Exit, Failure> {
             RocksStore::destroy(&path)?;
         }
     }
-    let changelog = site.settings.changelog();
-    writeln!(out, "{}remove the topic {changelog}", would(args.dry_run))?;
+    for topic in [site.settings.changelog(), site.settings.percentiles()] {
+        writeln!(out, "{}remove the topic {topic}", would(args.dry_run))?;
+        if !args.dry_run {
+            Topics::new(&site.clients)?.delete(&topic)?;
+        }
+    }
     writeln!(out, "{}remove the group {}", would(args.dry_run), site.settings.application)?;
     if !args.dry_run {
-        Topics::new(&site.clients)?.delete(&changelog)?;
         group.delete()?;
     }
     Ok(Exit::Done)

@@ -168,8 +168,7 @@ impl Stopped {
         loop {
             let page = self.store.scan(after.as_deref(), PAGE)?;
             for (key, value) in &page {
-                let unreadable =
-                    || StoreError::Unreadable { path: self.store.location(), what: "customer".to_owned() };
+                let unreadable = || StoreError::Unreadable { path: self.store.location(), what: "customer".to_owned() };
                 let customer = is_customer(key).then(|| wire::customer::decode(value).map_err(|_| unreadable()));
                 each(key, value, customer.transpose()?.and_then(|customer| customer.deadline));
             }
