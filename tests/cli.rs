@@ -206,7 +206,7 @@ fn explain_tells_what_is_missing() {
     let args =
         ["explain", "--definitions", &files.path(""), "--events", &files.path("events.jsonl"), "--customer", "c1"];
     let left = "before 2026-01-02T10:00:00.000Z";
-    let keen = format!("missing: 2 more purchases {left}, or 14.50 more of purchase.total {left}");
+    let keen = format!("missing: 2 more purchases {left}, or 14.5 more of purchase.total {left}");
     let away = "missing: waiting until 2026-01-08T10:00:00.001Z";
     run(&args, "").expect(0, &[&keen, away, "missing: 1 click and that `last(click.city) = \"Bonn\"`"], &[]);
 }

@@ -148,8 +148,8 @@ fn config(args: &Args) -> Config {
 fn topics(config: &Config) -> Vec<String> {
     let inputs = config.topics.inputs().map(|(_, topic)| topic.to_owned());
     let outputs = config.topics.outputs().map(|(_, topic)| topic.to_owned());
-    let changelog = format!("{}-changelog", config.application.id);
-    inputs.chain(outputs).chain([changelog]).collect()
+    let internal = ["changelog", "percentiles"].map(|name| format!("{}-{name}", config.application.id));
+    inputs.chain(outputs).chain(internal).collect()
 }
 
 /// The stores' directory, gone at the end.
