@@ -1,0 +1,135 @@
+//! Whether segue and its peer did the same work: the same changes of the same customers, at the same instants, in the same
+//! order. Said of instants that both have passed; how long after the last event each goes on is its own affair.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::broker::Broker;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What comes before the record in the single-object encoding.
+const HEADER: usize = 10;
+
+/// Segment, whether it was entered, when.
+type Change = (String, bool, i64);
+type Story = BTreeMap<String, Vec<Change>>;
+
+/// What came of it.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Comparison {
+    pub(crate) customers: usize,
+    pub(crate) changes: usize,
+    pub(crate) customers_that_differ: usize,
+    /// Some of those, in words.
+    pub(crate) examples: Vec<String>,
+}
+
+/// Compares what both have told of instants before `until_ms`.
+pub(crate) fn compare(broker: &Broker, until_ms: i64) -> Result<Comparison> {
+    let ours = read(broker, "segment-changes", until_ms, |value| {
+        let mut reader = Reader(value.get(HEADER..).context("short")?);
+        reader.text()?;
+        let (customer, segment) = (reader.text()?, reader.text()?);
+        // The enum's first symbol is `entered`.
+        let entered = reader.long()? == 0;
+        Ok((customer, (segment, entered, reader.long()?)))
+    })?;
+    let theirs = read(broker, "streams-changes", until_ms, |value| {
+        let mut reader = Reader(value);
+        let (customer, segment) = (reader.text()?, reader.text()?);
+        let entered = reader.byte()? == 1;
+        Ok((customer, (segment, entered, reader.long()?)))
+    })?;
+    let nothing = Vec::new();
+    let mut comparison = Comparison {
+        customers: ours.len(),
+        changes: ours.values().map(Vec::len).sum(),
+        customers_that_differ: 0,
+        examples: Vec::new(),
+    };
+    let everybody: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    for customer in everybody {
+        let (mine, other) = (ours.get(customer).unwrap_or(&nothing), theirs.get(customer).unwrap_or(&nothing));
+        if mine != other {
+            comparison.customers_that_differ += 1;
+            if comparison.examples.len() < 5 {
+                let place = mine.iter().zip(other).take_while(|(mine, other)| mine == other).count();
+                let (mine_next, other_next) = (mine.get(place), other.get(place));
+                comparison.examples.push(format!("{customer}, change {place}: {mine_next:?} or {other_next:?}"));
+            }
+        }
+    }
+    Ok(comparison)
+}
+
+fn read(
+    broker: &Broker,
+    topic: &str,
+    until_ms: i64,
+    decode: impl Fn(&[u8]) -> Result<(String, Change)>,
+) -> Result<Story> {
+    let partitions = broker.ends(topic)?.len();
+    let mut list = TopicPartitionList::new();
+    for number in 0..partitions {
+        list.add_partition_offset(topic, i32::try_from(number)?, Offset::Beginning)?;
+    }
+    let consumer: BaseConsumer = broker
+        .client()
+        .set("group.id", "compare")
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .create()?;
+    consumer.assign(&list)?;
+    let (mut story, mut n_ended) = (Story::new(), 0);
+    while n_ended < partitions {
+        match consumer.poll(TIMEOUT) {
+            Some(Ok(message)) => {
+                let (customer, change) = decode(message.payload().context("a change without a value")?)?;
+                if change.2 < until_ms {
+                    story.entry(customer).or_default().push(change);
+                }
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => n_ended += 1,
+            Some(Err(error)) => return Err(error.into()),
+            None => bail!("{topic} cannot be read"),
+        }
+    }
+    Ok(story)
+}
+
+/// Avro's integers and texts.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Result<u8> {
+        let (first, rest) = self.0.split_first().context("it ends too soon")?;
+        self.0 = rest;
+        Ok(*first)
+    }
+
+    fn long(&mut self) -> Result<i64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    fn text(&mut self) -> Result<String> {
+        let length = usize::try_from(self.long()?)?;
+        let (text, rest) = self.0.split_at_checked(length).context("it ends too soon")?;
+        self.0 = rest;
+        Ok(std::str::from_utf8(text)?.to_owned())
+    }
+}
