@@ -11,13 +11,9 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::Broker;
+use crate::change::{Change, Decode, decode_ours, decode_theirs};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What comes before the record in the single-object encoding.
-const HEADER: usize = 10;
-
-/// Segment, whether it was entered, when.
-type Change = (String, bool, i64);
 type Story = BTreeMap<String, Vec<Change>>;
 
 /// What came of it.
@@ -32,20 +28,8 @@ pub(crate) struct Comparison {
 
 /// Compares what both have told of instants before `until_ms`.
 pub(crate) fn compare(broker: &Broker, until_ms: i64) -> Result<Comparison> {
-    let ours = read(broker, "segment-changes", until_ms, |value| {
-        let mut reader = Reader(value.get(HEADER..).context("short")?);
-        reader.text()?;
-        let (customer, segment) = (reader.text()?, reader.text()?);
-        // The enum's first symbol is `entered`.
-        let entered = reader.long()? == 0;
-        Ok((customer, (segment, entered, reader.long()?)))
-    })?;
-    let theirs = read(broker, "streams-changes", until_ms, |value| {
-        let mut reader = Reader(value);
-        let (customer, segment) = (reader.text()?, reader.text()?);
-        let entered = reader.byte()? == 1;
-        Ok((customer, (segment, entered, reader.long()?)))
-    })?;
+    let ours = read(broker, "segment-changes", until_ms, decode_ours)?;
+    let theirs = read(broker, "streams-changes", until_ms, decode_theirs)?;
     let nothing = Vec::new();
     let mut comparison = Comparison {
         customers: ours.len(),
@@ -68,12 +52,7 @@ pub(crate) fn compare(broker: &Broker, until_ms: i64) -> Result<Comparison> {
     Ok(comparison)
 }
 
-fn read(
-    broker: &Broker,
-    topic: &str,
-    until_ms: i64,
-    decode: impl Fn(&[u8]) -> Result<(String, Change)>,
-) -> Result<Story> {
+fn read(broker: &Broker, topic: &str, until_ms: i64, decode: Decode) -> Result<Story> {
     let partitions = broker.ends(topic)?.len();
     let mut list = TopicPartitionList::new();
     for number in 0..partitions {
@@ -102,34 +81,4 @@ fn read(
         }
     }
     Ok(story)
-}
-
-/// Avro's integers and texts.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn byte(&mut self) -> Result<u8> {
-        let (first, rest) = self.0.split_first().context("it ends too soon")?;
-        self.0 = rest;
-        Ok(*first)
-    }
-
-    fn long(&mut self) -> Result<i64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                break;
-            }
-        }
-        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
-    }
-
-    fn text(&mut self) -> Result<String> {
-        let length = usize::try_from(self.long()?)?;
-        let (text, rest) = self.0.split_at_checked(length).context("it ends too soon")?;
-        self.0 = rest;
-        Ok(std::str::from_utf8(text)?.to_owned())
-    }
 }

@@ -5,9 +5,11 @@
 mod bare;
 mod broker;
 mod chance;
+mod change;
 mod compare;
 mod contender;
 mod encode;
+mod latency;
 mod measure;
 mod process;
 mod publish;
@@ -15,6 +17,7 @@ mod traffic;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -22,7 +25,7 @@ use clap::Parser;
 
 use broker::{Broker, INPUTS};
 use compare::Comparison;
-use contender::{Task, build_directory};
+use contender::{Contender, Task, build_directory};
 use measure::Figures;
 use traffic::Size;
 
@@ -32,8 +35,18 @@ use traffic::Size;
 struct Args {
     #[command(subcommand)]
     part: Option<Part>,
-    #[command(flatten)]
-    size: Size,
+    /// Events
+    #[arg(long, default_value_t = 5_000_000)]
+    events: u64,
+    /// Customers there are; most of them occur
+    #[arg(long, default_value_t = 1_000_000)]
+    customers: u64,
+    /// Days that the traffic is spread over
+    #[arg(long, default_value_t = 10)]
+    days: u32,
+    /// The same seed gives the same traffic
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Partitions of each topic
     #[arg(long, default_value_t = 4)]
     partitions: i32,
@@ -58,6 +71,15 @@ struct Args {
     /// Write a profile of segue to this file, with perf
     #[arg(long)]
     profile: Option<PathBuf>,
+    /// Measure how long changes take instead, at so many events a second
+    #[arg(long)]
+    rate: Option<u64>,
+    /// For how many seconds
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// With how many customers of whom something is due later
+    #[arg(long, default_value_t = 0)]
+    waiting: u64,
     /// Print figures as JSON
     #[arg(long)]
     json: bool,
@@ -82,39 +104,84 @@ fn main() -> Result<()> {
     let broker = Broker::start(directory.path())?;
     broker.create_topics(&INPUTS, args.partitions, &[])?;
     broker.create_topics(&["profiles", "consents", "erasures"], args.partitions, &[])?;
-    let end_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    tell(&format!("publishing {} events", args.size.events));
-    let n_bytes = publish::publish(&broker, &args.size, end_ms)?;
-    tell(&format!("published {} MB", n_bytes / 1_000_000));
-    let programs = args.programs.clone().map_or_else(build_directory, Ok)?;
-    let task = Task {
-        programs: &programs,
-        broker: &broker,
-        directory: directory.path(),
+    match args.rate {
+        Some(rate) => latencies(&args, &broker, directory.path(), rate),
+        None => throughput(&args, &broker, directory.path()),
+    }
+}
+
+fn task<'b>(args: &Args, broker: &'b Broker, directory: &'b Path, places: &'b (PathBuf, PathBuf)) -> Task<'b> {
+    Task {
+        broker,
+        directory,
+        definitions: &places.0,
         partitions: args.partitions,
         workers: args.workers,
         commit_ms: args.commit_ms,
-        profile: args.profile.as_deref(),
-    };
+        programs: &places.1,
+    }
+}
+
+fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
+    let end_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    tell(&format!("publishing {} events", args.events));
+    let size = Size { events: args.events, customers: args.customers, days: args.days, seed: args.seed };
+    let n_bytes = publish::publish(broker, &size, end_ms)?;
+    tell(&format!("published {} MB", n_bytes / 1_000_000));
+    let programs = args.programs.clone().map_or_else(build_directory, Ok)?;
+    let places = (args.definitions.clone(), programs);
     let mut all = Vec::new();
     for name in &args.only {
         tell(&format!("measuring {name}"));
-        all.push(match name.as_str() {
-            "bare" => contender::bare(&task, &args.definitions)?,
-            "segue" => contender::segue(&task, &args.definitions)?,
-            "streams" => contender::streams(&task, Path::new("bench/streams/target"))?,
-            _ => anyhow::bail!("nobody is called {name}"),
-        });
+        let mut contender = contender::start(name, &task(args, broker, directory, &places))?;
+        let profiler = args.profile.as_deref().map(|file| contender::profile(&contender.child, file)).transpose()?;
+        all.push(measure::measure(broker, &mut contender)?);
+        if let Some(mut profiler) = profiler {
+            Command::new("kill").args(["-INT", &profiler.id().to_string()]).status()?;
+            profiler.wait()?;
+        }
+        end(contender)?;
     }
     let took_part = |name: &str| args.only.iter().any(|other| other == name);
     let comparison = if took_part("segue") && took_part("streams") {
         tell("comparing changes");
-        // Both clocks have passed this: the last event less `grace` and lateness.
-        Some(compare::compare(&broker, end_ms - 2_000)?)
+        // What the clocks of all partitions have passed: their last events, less `grace` and lateness.
+        let gap_ms =
+            i64::from(args.days) * 86_400_000 / i64::try_from(args.events.max(1))? * i64::from(args.partitions);
+        Some(compare::compare(broker, end_ms - 2_000 - 20 * gap_ms)?)
     } else {
         None
     };
-    print(&args, &all, comparison.as_ref())
+    print(args, &all, comparison.as_ref())
+}
+
+/// The bare loop does not listen to being asked.
+fn end(contender: Contender) -> Result<()> {
+    if contender.changes.is_some() {
+        contender.child.end()?;
+    }
+    Ok(())
+}
+
+fn latencies(args: &Args, broker: &Broker, directory: &Path, rate: u64) -> Result<()> {
+    if args.waiting > 0 {
+        tell(&format!("publishing {} customers who wait", args.waiting));
+        latency::publish_waiting(broker, args.waiting)?;
+    }
+    let definitions = directory.join("definitions");
+    latency::definitions(&args.definitions, &definitions)?;
+    let places = (definitions, args.programs.clone().map_or_else(build_directory, Ok)?);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| | events/s | what | count | p50 ms | p99 ms | p99.9 ms |\n|---|---:|---|---:|---:|---:|---:|")?;
+    for name in args.only.iter().filter(|name| *name != "bare") {
+        tell(&format!("measuring {name}"));
+        let mut contender = contender::start(name, &task(args, broker, directory, &places))?;
+        for latency in latency::measure(broker, &mut contender, rate, args.seconds)? {
+            write!(out, "{}", latency.line())?;
+        }
+        end(contender)?;
+    }
+    Ok(())
 }
 
 fn print(args: &Args, all: &[Figures], comparison: Option<&Comparison>) -> Result<()> {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::broker::{Broker, Progress};
-use crate::process::Child;
+use crate::contender::Contender;
 
 /// How often progress is looked at: rarely enough not to weigh on the broker.
 const LOOK: Duration = Duration::from_millis(200);
@@ -40,15 +40,9 @@ struct Look {
     cpu: f64,
 }
 
-/// Watches a contender until it has committed everything. `changelogs` and `outputs` are the topics it writes.
-pub(crate) fn measure(
-    name: &str,
-    broker: &Broker,
-    child: &mut Child,
-    group: &str,
-    changelogs: &[String],
-    outputs: &[String],
-) -> Result<Figures> {
+/// Watches a contender until it has committed everything.
+pub(crate) fn measure(broker: &Broker, contender: &mut Contender) -> Result<Figures> {
+    let Contender { name, child, group, changelog, changes } = contender;
     let began = Instant::now();
     let broker_began = broker.child.cpu_seconds()?;
     let progress = Progress::of(broker, group)?;
@@ -70,7 +64,7 @@ pub(crate) fn measure(
     let (from, to) = steady(&looks, progress.end);
     let (span, cpu) = (to.at.duration_since(from.at).as_secs_f64(), to.cpu - from.cpu);
     Ok(Figures {
-        name: name.to_owned(),
+        name: (*name).to_owned(),
         events: progress.end,
         seconds: last.at.duration_since(began).as_secs_f64(),
         events_per_second: float(to.done - from.done) / span,
@@ -78,8 +72,11 @@ pub(crate) fn measure(
         steady_cpu_seconds_per_million: cpu / float(to.done - from.done) * 1e6,
         broker_cpu_seconds_per_million: broker_cpu / float(progress.end) * 1e6,
         peak_bytes: child.peak_bytes()?,
-        changelog_bytes: changelogs.iter().map(|topic| broker.bytes_of(topic)).sum::<Result<u64>>()?,
-        output_records: outputs.iter().map(|topic| Ok(broker.ends(topic)?.iter().sum::<i64>())).sum::<Result<i64>>()?,
+        changelog_bytes: broker.bytes_of(changelog)?,
+        output_records: match changes {
+            Some((topic, _)) => broker.ends(topic)?.iter().sum(),
+            None => 0,
+        },
     })
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use segue::wire::schema::SchemaSet;
 
 use crate::broker::{Broker, INPUTS};
 use crate::encode::Encoder;
@@ -21,7 +22,7 @@ pub(crate) fn publish(broker: &Broker, size: &Size, end_ms: i64) -> Result<u64> 
         .set("batch.num.messages", "20000")
         .set("queue.buffering.max.messages", "1000000")
         .create()?;
-    let encoder = Encoder::new()?;
+    let encoder = Encoder::new(&SchemaSet::shipped()?).context("a shipped schema is missing")?;
     let mut traffic = Traffic::new(size, end_ms);
     let (mut value, mut n_bytes) = (Vec::new(), 0);
     while let Some(event) = traffic.next() {

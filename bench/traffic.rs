@@ -7,19 +7,13 @@ use std::collections::BinaryHeap;
 use crate::chance::{Chance, mixed};
 
 /// How much traffic.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone)]
 pub(crate) struct Size {
-    /// Events
-    #[arg(long, default_value_t = 5_000_000)]
     pub(crate) events: u64,
-    /// Customers there are; most of them occur
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Customers there are; most of them occur.
     pub(crate) customers: u64,
-    /// Days that the traffic is spread over
-    #[arg(long, default_value_t = 10)]
+    /// Days that the traffic is spread over.
     pub(crate) days: u32,
-    /// The same seed gives the same traffic
-    #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }
 

@@ -90,7 +90,7 @@ fn help_and_usage() {
     run(&[], "").expect(2, &[], &["Usage: segue"]);
     run(&["chek"], "").expect(2, &[], &["check"]);
     run(&["replay", "--until", "x"], "").expect(2, &[], &["--definitions"]);
-    for command in ["run", "check", "test", "replay", "explain", "demo"] {
+    for command in ["run", "check", "test", "replay", "explain", "demo", "bench"] {
         run(&[command, "--help"], "").expect(0, &["Example", &format!("segue {command}")], &[]);
     }
     run(&["topics", "create", "--help"], "").expect(0, &["Example", "--dry-run"], &[]);
@@ -209,6 +209,20 @@ fn explain_tells_what_is_missing() {
     let keen = format!("missing: 2 more purchases {left}, or 14.5 more of purchase.total {left}");
     let away = "missing: waiting until 2026-01-08T10:00:00.001Z";
     run(&args, "").expect(0, &[&keen, away, "missing: 1 click and that `last(click.city) = \"Bonn\"`"], &[]);
+}
+
+#[test]
+fn bench_tells_what_a_set_costs() {
+    let files = Files::new(&[("a.yaml", ABANDONER), ("events.jsonl", EVENTS)]);
+    let (definitions, events) = (files.path(""), files.path("events.jsonl"));
+    let args = ["bench", "--definitions", &definitions, "--events", &events];
+    run(&args, "").expect(0, &["2 events of 2 customers", "dearest", "keen", "cores", "changelog"], &[]);
+    let json = run(&[&args[..], &["--rate", "7", "--json"]].concat(), "").expect(0, &[], &[]);
+    let told: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&told["sample"]["events"], &told["volumes"]["events_per_second"]), (&2.into(), &7.into()), "{told}");
+    assert_eq!(told["dearest_definitions"].as_array().unwrap().len(), 3, "{told}");
+    run(&["bench", "--definitions", &definitions, "--events", "-"], "").expect(1, &[], &["no event"]);
+    run(&["bench", "--definitions", &definitions, "--events", "-"], "{}\n").expect(1, &[], &["line 1"]);
 }
 
 #[test]

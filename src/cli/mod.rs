@@ -1,5 +1,6 @@
 //! What can be typed: one file for each command. Results go to standard output, all else to standard error.
 
+mod bench;
 mod check;
 mod demo;
 mod events;
@@ -38,6 +39,7 @@ enum Command {
     Explain(explain::Args),
     Topics(topics::Args),
     State(state::Args),
+    Bench(bench::Args),
 }
 
 impl Cli {
@@ -55,6 +57,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Topics(args) => topics::run(&args),
             Command::State(args) => state::run(&args),
+            Command::Bench(args) => bench::run(&args),
         }
     }
 }
