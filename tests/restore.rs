@@ -306,11 +306,13 @@ fn how_fast_a_lost_disk_is_filled_again() {
     let values: Vec<Vec<u8>> = customers.filter_map(|message| message.value).collect();
     let bytes: usize = values.iter().map(Vec::len).sum();
     let keys: Vec<String> = (0..copies).map(|copy| format!("ccopy-{copy}")).collect();
-    let records = keys.iter().zip(values.iter().cycle()).map(|(key, value)| (key.as_str(), value.as_slice()));
-    site.broker.produce(&changelog, 0, records);
-    std::fs::remove_dir_all(site.data_dir()).unwrap();
+    // Fewer at a time than the producer's queue takes.
+    for chunk in keys.chunks(50_000) {
+        let records = chunk.iter().zip(values.iter().cycle()).map(|(key, value)| (key.as_str(), value.as_slice()));
+        site.broker.produce(&changelog, 0, records);
+    }
     let began = std::time::Instant::now();
-    let mut engine = site.start();
+    let mut engine = site.start_in("fresh");
     while !engine.has_said("put to work") {
         assert!(engine.is_running(), "{}", engine.log_end());
         std::thread::sleep(Duration::from_millis(20));
