@@ -15,6 +15,9 @@ use super::{arithmetic, calendar};
 
 /// Steps of the search by halves before it settles for looking again at the instant it got to.
 const SEARCH_STEPS_MAX: usize = 400;
+/// A condition of which so many steps prove nothing (the same moving value subtracted from itself in another form) is
+/// looked at again after this long at the earliest, so that no definition can keep a customer busy.
+const LOOK_AGAIN_MS: i64 = 3_600_000;
 
 /// The first instant after now, before `until`, at which the condition `id` is not `holds`; `until` if there is none. May
 /// be an earlier instant at which it still is, never a later one.
@@ -69,7 +72,7 @@ fn search(
             length /= 2;
         }
     }
-    at
+    at.max(evaluator.now.saturating_add(LOOK_AGAIN_MS)).min(until)
 }
 
 /// The end of the calendar, year 9999: nobody waits for longer.

@@ -3,7 +3,7 @@
 
 use crate::engine::catalog::{
     Aggregate, AggregateId, EventTypeId, Feed, Filter, FilterId, Function as Computed, Pattern, PatternId,
-    Relation as Kind, Side, Slot, Target, Window, key,
+    Relation as Kind, Side, Slot, Target, Window,
 };
 use crate::engine::projection::{ProjectedArray, ProjectedField};
 use crate::engine::value::Type;
@@ -63,7 +63,8 @@ impl<'a> Graph<'a> {
     }
 
     fn new_aggregate(&mut self, function: Computed, window: Window, text: String, value_type: Type) -> AggregateId {
-        let aggregate = Aggregate { key: key(&text), function, window, text: text.as_str().into(), value_type };
+        let aggregate =
+            Aggregate { key: self.state_key(&text), function, window, text: text.as_str().into(), value_type };
         let id = self.push_aggregate(aggregate);
         self.aggregates.insert(text, id);
         id
@@ -110,9 +111,9 @@ impl<'a> Graph<'a> {
             return Ok(*id);
         }
         let steps = self.steps(kind, relation, carried)?;
-        let id = PatternId(position(self.catalog.patterns.len()));
+        let (id, key) = (PatternId(position(self.catalog.patterns.len())), self.state_key(&text));
         self.catalog.patterns.push(Pattern {
-            key: key(&text),
+            key,
             relation: kind,
             duration_ms: relation.duration_ms.node,
             on: relation.on.is_some(),

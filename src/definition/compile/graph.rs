@@ -161,15 +161,23 @@ impl<'a> Graph<'a> {
 
     fn hold(&mut self, condition: NodeId, duration_ms: i64, text: &str) -> HoldId {
         let id = HoldId(position(self.catalog.holds.len()));
-        self.catalog.holds.push(Hold { key: key(text), condition, duration_ms });
+        self.catalog.holds.push(Hold { key: self.state_key(text), condition, duration_ms });
         id
     }
 
     fn percentile(&mut self, aggregate: &Spanned<WrittenAggregate>, text: &str) -> Result<PercentileId, Unbuildable> {
         let aggregate = self.aggregate(&aggregate.node)?;
         let id = PercentileId(position(self.catalog.percentiles.len()));
-        self.catalog.percentiles.push(Percentile { key: key(text), aggregate });
+        self.catalog.percentiles.push(Percentile { key: self.state_key(text), aggregate });
         Ok(id)
+    }
+
+    /// The stable name of the state of something: its text, and the time zone where that says what the text means.
+    pub(super) fn state_key(&self, text: &str) -> u64 {
+        if !has_bare_date(text) {
+            return key(text);
+        }
+        key(&format!("{text} in {}", self.catalog.time_zone.0.iana_name().unwrap_or_default()))
     }
 
     pub(super) fn literal(&self, literal: &Literal) -> Result<Value, Unbuildable> {
@@ -210,7 +218,44 @@ impl<'a> Graph<'a> {
     }
 }
 
+/// Whether a canonical text holds a date without a time of day outside of its quoted texts.
+fn has_bare_date(text: &str) -> bool {
+    const DATE: &[u8] = b"0000-00-00";
+    let mut is_quoted = false;
+    let mut is_escaped = false;
+    text.bytes().enumerate().any(|(place, byte)| {
+        let ends_quote = byte == b'"' && !is_escaped;
+        is_escaped = is_quoted && byte == b'\\' && !is_escaped;
+        is_quoted ^= ends_quote;
+        let rest = text.as_bytes().get(place..).unwrap_or_default();
+        let is_date = rest.len() >= DATE.len()
+            && DATE.iter().zip(rest).all(|(form, found)| match form {
+                b'0' => found.is_ascii_digit(),
+                dash => found == dash,
+            });
+        is_date && !is_quoted && rest.get(DATE.len()) != Some(&b'T')
+    })
+}
+
 /// A position in a list of the catalog, which memory keeps far below the limit.
 pub(super) fn position(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_bare_date;
+
+    #[test]
+    fn bare_dates_are_told_from_instants_and_texts() {
+        for (text, expected) in [
+            ("count(click since 2026-01-01)", true),
+            ("count(click since 2026-01-01T00:00:00.000Z)", false),
+            (r#"count(click where page = "2026-01-01")"#, false),
+            (r#"count(click where page = "\"" since 2026-01-01)"#, true),
+            ("count(click where page = \"\" over 1d)", false),
+        ] {
+            assert_eq!(has_bare_date(text), expected, "{text}");
+        }
+    }
 }
