@@ -44,6 +44,7 @@ use percentile::{CutOffs, Watch};
 use readers::Readers;
 use record::{Body, Envelope, EventFields, Origin, Record};
 use routes::Routes;
+use rust_decimal::Decimal;
 use series::Reading;
 use value::Value;
 
@@ -252,6 +253,13 @@ impl Engine {
         let customer = passed.as_ref().unwrap_or(customer);
         let ranked = |aggregate| evaluator::ranked(&self.catalog, customer, aggregate, at);
         self.catalog.percentiles.iter().map(|percentile| ranked(percentile.aggregate)).collect()
+    }
+
+    /// The ranked values, by the position of their percentile, for which something turns now that the cut-offs in force took
+    /// the place of `old` ones; `None` if that may be any.
+    #[must_use]
+    pub fn turning_values(&self, old: &CutOffs) -> Option<Vec<(usize, Decimal)>> {
+        self.watch.turning_values(&self.catalog, old, &self.cut_offs)
     }
 
     /// The customer evaluated anew, because the cut-offs in force took the place of `old` ones at `at`; `None` if that turns

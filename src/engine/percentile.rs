@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::catalog::{Catalog, NodeId, Op, PercentileId};
+use super::catalog::{Catalog, CompareOp, NodeId, Op, PercentileId};
 use super::evaluator::condition_holds;
 use super::value::Value;
 
@@ -177,6 +177,34 @@ impl Watch {
         watch
     }
 
+    /// The values, by percentile, for which something turns with new cut-offs; `None` if that may be any.
+    pub(super) fn turning_values(
+        &self,
+        catalog: &Catalog,
+        old: &CutOffs,
+        new: &CutOffs,
+    ) -> Option<Vec<(usize, Decimal)>> {
+        let mut values = Vec::new();
+        for (node, percentile) in &self.conditions {
+            let points = new.of(catalog.percentiles[percentile.index()].key).map_or(&[][..], Distribution::points);
+            let holds = |cut_offs: &CutOffs, point: &Point| holds(catalog, *node, *percentile, cut_offs, point.value);
+            let turning = if rises_or_falls(catalog, *node) {
+                // On one side of one value it is true, on the other false.
+                let rises = |cut_offs: &CutOffs| {
+                    let first = points.first().is_some_and(|point| holds(cut_offs, point));
+                    (first, points.partition_point(|point| holds(cut_offs, point) == first))
+                };
+                let ((first_old, old), (first_new, new)) = (rises(old), rises(new));
+                if first_old == first_new { &points[old.min(new)..old.max(new)] } else { points }
+            } else {
+                points
+            };
+            let turned = turning.iter().filter(|point| holds(old, point) != holds(new, point));
+            values.extend(turned.map(|point| (percentile.index(), point.value)));
+        }
+        (!self.anything).then_some(values)
+    }
+
     /// Whether something may turn with new cut-offs, for a customer of whom `value_of` tells the ranked value.
     pub(super) fn turns(
         &self,
@@ -188,17 +216,25 @@ impl Watch {
         self.anything
             || self.conditions.iter().any(|(node, percentile)| {
                 let Some(value) = value_of(*percentile) else { return false };
-                let key = catalog.percentiles[percentile.index()].key;
-                let holds = |cut_offs: &CutOffs| {
-                    let rank = cut_offs.percentile(key, value);
-                    condition_holds(&catalog.nodes[node.index()].op, |part| match &catalog.nodes[part.index()].op {
-                        Op::Constant(constant) => constant,
-                        _ => &rank,
-                    })
-                };
+                let holds = |cut_offs: &CutOffs| holds(catalog, *node, *percentile, cut_offs, value);
                 holds(old) != holds(new)
             })
     }
+}
+
+/// Whether a condition between a percentile and literals holds for somebody with that value.
+fn holds(catalog: &Catalog, node: NodeId, percentile: PercentileId, cut_offs: &CutOffs, value: Decimal) -> bool {
+    let rank = cut_offs.percentile(catalog.percentiles[percentile.index()].key, value);
+    condition_holds(&catalog.nodes[node.index()].op, |part| match &catalog.nodes[part.index()].op {
+        Op::Constant(constant) => constant,
+        _ => &rank,
+    })
+}
+
+/// Whether a condition turns at most once as the rank grows.
+fn rises_or_falls(catalog: &Catalog, node: NodeId) -> bool {
+    use CompareOp::{Greater, GreaterOrEqual, Less, LessOrEqual};
+    matches!(catalog.nodes[node.index()].op, Op::Compare(Greater | GreaterOrEqual | Less | LessOrEqual, ..))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod clock;
 mod customers;
 mod names;
 mod percentiles;
+mod ranking;
 mod retention;
 
 use std::sync::Arc;
@@ -150,7 +151,7 @@ impl<S: Store> Partition<S> {
         let customer = self.customers.touch(customer_id)?;
         let Applied { erased, undeclared_traits, misfit_traits } =
             self.engine.apply(customer, record, origin, &mut self.changes);
-        self.percentiles.touched();
+        self.percentiles.touched(customer_id);
         self.counts.undeclared_traits += undeclared_traits as u64;
         self.counts.misfit_traits += misfit_traits as u64;
         if erased {
@@ -187,7 +188,7 @@ impl<S: Store> Partition<S> {
             // One step at a time, so that customers' flips come in one order.
             let until = customer.deadline.map_or(now, |deadline| deadline.saturating_add(1).min(now));
             self.engine.elapse(&customer_id, customer, until, &mut self.changes);
-            self.percentiles.touched();
+            self.percentiles.touched(&customer_id);
             self.customers.reschedule(&customer_id);
             self.counts.deadlines += 1;
         }

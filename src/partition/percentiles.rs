@@ -18,6 +18,7 @@ use crate::store::{Store, StoreError, Update};
 use crate::wire::distribution::{Dated, decode, encode};
 
 use super::Partition;
+use super::ranking::Ranking;
 
 /// First byte of the key of a distribution in force; the percentile's stable name follows.
 const PERCENTILE: u8 = b'p';
@@ -92,10 +93,9 @@ pub(super) struct Percentiles {
     in_force: InForce,
     committed: InForce,
     work: Work,
-    /// Alone: the next refresh, and whether any customer was touched since the last, or else until when their values hold.
+    /// Alone: the next refresh, and everybody's values.
     next_at: Option<i64>,
-    is_touched: bool,
-    holds_until: i64,
+    ranking: Ranking,
 }
 
 impl Percentiles {
@@ -108,8 +108,7 @@ impl Percentiles {
             committed: InForce::default(),
             work: Work::Idle,
             next_at: None,
-            is_touched: false,
-            holds_until: i64::MAX,
+            ranking: Ranking::new(catalog.percentiles.len()),
         }
     }
 
@@ -117,8 +116,11 @@ impl Percentiles {
         self.in_force.cut_offs.clone()
     }
 
-    pub(super) fn touched(&mut self) {
-        self.is_touched = true;
+    /// A customer's values may have changed.
+    pub(super) fn touched(&mut self, customer_id: &str) {
+        if !self.exchanged && !self.keys.is_empty() {
+            self.ranking.touch(customer_id);
+        }
     }
 
     pub(super) fn committed(&mut self) {
@@ -174,8 +176,6 @@ impl Percentiles {
     fn begin(&mut self, at: i64) {
         let collected = self.keys.iter().map(|_| Collected::default()).collect();
         self.work = Work::Collecting { at, after: None, collected };
-        self.is_touched = false;
-        self.holds_until = i64::MAX;
     }
 
     /// Whether the clock has passed a refresh that is not in force yet.
@@ -270,13 +270,11 @@ impl<S: Store> Partition<S> {
         limit: usize,
     ) -> Result<(), StoreError> {
         let Self { customers, engine, percentiles, .. } = self;
-        let chunk = if percentiles.exchanged { CHUNK } else { usize::MAX };
         let next = customers.visit(after, limit, |customer_id, customer| {
             for (collected, reading) in collected.iter_mut().zip(engine.ranked(customer_id, customer, at)) {
                 let Some(reading) = reading else { continue };
-                percentiles.holds_until = percentiles.holds_until.min(reading.until);
                 collected.values.extend(reading.value.position());
-                if collected.values.len() >= chunk {
+                if collected.values.len() >= CHUNK {
                     collected.before = Some(std::mem::take(collected).distribution().reduced(CHUNK_PARTS));
                 }
             }
@@ -284,9 +282,7 @@ impl<S: Store> Partition<S> {
         percentiles.work = if next.is_some() {
             Work::Collecting { at, after: next, collected }
         } else {
-            let own = collected.into_iter().map(Collected::distribution);
-            let exchanged = percentiles.exchanged;
-            let own = own.map(|own| if exchanged { own.reduced(PARTS) } else { own }).collect();
+            let own = collected.into_iter().map(|collected| collected.distribution().reduced(PARTS)).collect();
             Work::Collected { at, own }
         };
         Ok(())
@@ -315,24 +311,37 @@ impl<S: Store> Partition<S> {
 
     /// Alone: makes the next refresh that is due before the next deadline, all of it. Whether there was one.
     pub(super) fn refresh_at_once(&mut self, next_deadline: Option<i64>, now: i64) -> Result<bool, StoreError> {
-        if self.percentiles.keys.is_empty() || self.percentiles.exchanged {
+        let percentiles = &mut self.percentiles;
+        if percentiles.keys.is_empty() || percentiles.exchanged {
             return Ok(false);
         }
-        let at = self.percentiles.next_at.unwrap_or_else(|| self.percentiles.first_at(now));
-        if !self.percentiles.is_touched {
-            // Nothing is other than it was before some value changes by itself.
-            let changes_at = self.percentiles.holds_until.min(now);
-            self.percentiles.next_at = Some(at.max(self.percentiles.first_at(changes_at)));
-        }
-        let at = *self.percentiles.next_at.get_or_insert(at);
+        let at = percentiles.next_at.unwrap_or_else(|| percentiles.first_at(now));
+        // Nothing is other than it was before some value changes.
+        let at = at.max(percentiles.first_at(percentiles.ranking.holds_until().min(now)));
+        percentiles.next_at = Some(at);
         if at >= now || next_deadline.is_some_and(|deadline| deadline < at) {
             return Ok(false);
         }
-        self.percentiles.begin(at);
-        self.refresh(usize::MAX)?;
+        percentiles.next_at = Some(at.saturating_add(percentiles.period_ms));
+        for customer_id in percentiles.ranking.take_changed(at) {
+            let customer = self.customers.peek(&customer_id)?.filter(|customer| customer.own_time.is_some());
+            let readings = customer.map(|customer| self.engine.ranked(&customer_id, &customer, at));
+            self.percentiles.ranking.set(&customer_id, &readings.unwrap_or_default());
+        }
+        let own = self.percentiles.ranking.distributions();
+        let old = self.percentiles.cut_offs();
+        self.percentiles.work = Work::Collected { at, own };
         self.put_in_force(&[]);
-        self.refresh(usize::MAX)?;
-        self.percentiles.next_at = Some(at.saturating_add(self.percentiles.period_ms));
+        self.percentiles.work = Work::Idle;
+        self.percentiles.in_force.applied = true;
+        let turning = self.engine.turning_values(&old);
+        for customer_id in self.percentiles.ranking.having(turning.as_deref()) {
+            let Some(customer) = self.customers.peek(&customer_id)? else { continue };
+            let after = self.engine.compare_anew(&customer_id, &customer, None, at, &mut self.changes);
+            if let Some(after) = after {
+                self.customers.replace(&customer_id, after)?;
+            }
+        }
         Ok(true)
     }
 }

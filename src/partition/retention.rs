@@ -54,7 +54,7 @@ impl<S: Store> Partition<S> {
     fn forget(&mut self, customer_id: &str, at: i64) -> Result<(), StoreError> {
         let customer = self.customers.touch(customer_id)?;
         self.engine.forget(customer_id, customer, at, &mut self.changes);
-        self.percentiles.touched();
+        self.percentiles.touched(customer_id);
         self.counts.erased_customers += 1;
         self.customers.erase(customer_id, at)
     }
