@@ -171,6 +171,8 @@ pub struct Log {
     pub format: LogFormat,
     /// A level, or directives of tracing's `EnvFilter`.
     pub level: String,
+    /// The collector that log lines are also sent to (OTLP over HTTP), `http://host:4318`; empty: none.
+    pub otlp: String,
 }
 
 /// The form of log lines.
@@ -298,7 +300,7 @@ impl Default for StoreLimits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".into() }
+        Self { format: LogFormat::Auto, level: "info".into(), otlp: String::new() }
     }
 }
 
@@ -414,6 +416,7 @@ impl Config {
         visit("store", "memory", &mut setting::Bytes(&mut store.memory_bytes));
         visit("log", "format", &mut log.format);
         visit("log", "level", &mut log.level);
+        visit("log", "otlp", &mut log.otlp);
     }
 
     /// What no key can know alone.
@@ -428,6 +431,10 @@ impl Config {
             let message =
                 format!("{} can be reached from outside: set `http.token`, or listen on 127.0.0.1", self.http.listen);
             source.problem("http", "listen", &message);
+        }
+        let is_address = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+        if !self.log.otlp.is_empty() && !is_address(&self.log.otlp) {
+            source.problem("log", "otlp", "is the address of a collector, such as `http://localhost:4318`");
         }
         self.check_topics(source);
     }

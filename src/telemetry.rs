@@ -12,13 +12,15 @@ use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{LabelPair, Metric, MetricFamily};
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
-pub use log::start_logging;
+pub use log::{LogError, Logging, start_logging};
 use partition::PartitionGauges;
 pub use partition::PartitionMetrics;
-pub use worker::WorkerMetrics;
+use worker::HappeningCounters;
+pub use worker::{Happened, WorkerMetrics};
 
 /// Metrics could not be set up or written; a mistake in this folder.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +38,16 @@ pub struct Telemetry {
     processing: Histogram,
     commit: Histogram,
     latency: HistogramVec,
-    transactions_committed: prometheus::IntCounter,
+    transactions_committed: IntCounter,
     transactions_aborted: IntCounterVec,
-    customers_read: IntCounterVec,
+    happenings: HappeningCounters,
     partitions: PartitionGauges,
     block_cache: IntGauge,
+    disk_free: IntGauge,
+    disk_size: IntGauge,
     waiting: IntGaugeVec,
     definitions: IntGaugeVec,
+    segment_definitions: IntGaugeVec,
 }
 
 /// How many customers entered and left a segment.
@@ -84,6 +89,11 @@ impl Totals {
 const LATENCY_BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// Why transactions are given up.
+const ABORT_CAUSES: [&str; 2] = ["aborted", "doubt"];
+/// What may be waited for.
+const OUTSIDE_SYSTEMS: [&str; 2] = ["broker", "registry"];
+
 impl Telemetry {
     /// All metrics, at zero.
     ///
@@ -96,7 +106,15 @@ impl Telemetry {
         // The names of other programs' process metrics, after our prefix.
         let process = Registry::new_custom(Some("segue".into()), None)?;
         process.register(Box::new(ProcessCollector::for_self()))?;
-        Self::of(registry, process)
+        let telemetry = Self::of(registry, process)?;
+        // What has not happened yet is zero, not absent: a rate needs a beginning.
+        for cause in ABORT_CAUSES {
+            telemetry.transactions_aborted.with_label_values(&[cause]);
+        }
+        for outside in OUTSIDE_SYSTEMS {
+            telemetry.waiting(outside, false);
+        }
+        Ok(telemetry)
     }
 
     fn of(registry: Registry, process: Registry) -> Result<Self, TelemetryError> {
@@ -139,15 +157,18 @@ impl Telemetry {
                 "Transactions given up and done again.",
                 &["cause"],
             )?,
-            customers_read: counters(
-                r,
-                "segue_customers_read_total",
-                "Customers looked up, by where they were found: in memory (hit) or in the store (miss).",
-                &["cache"],
-            )?,
+            happenings: HappeningCounters::new(r)?,
             block_cache: gauge(r, "segue_store_block_cache_bytes", "Memory the stores' shared block cache holds.")?,
+            disk_free: gauge(r, "segue_data_dir_free_bytes", "Room left on the disk of application.data_dir.")?,
+            disk_size: gauge(r, "segue_data_dir_size_bytes", "Size of the disk of application.data_dir.")?,
             waiting: gauges(r, "segue_waiting", "1 while the engine waits for an outside system.", &["for"])?,
             definitions: gauges(r, "segue_definitions_info", "The set of definitions at work; always 1.", &["hash"])?,
+            segment_definitions: gauges(
+                r,
+                "segue_segment_definition_info",
+                "The definition of a segment at work, as changes name it; always 1.",
+                &["segment", "definition"],
+            )?,
             partitions: PartitionGauges::new(r)?,
             registry,
             process,
@@ -159,15 +180,25 @@ impl Telemetry {
         WorkerMetrics::new(self)
     }
 
-    /// Says which set of definitions is at work.
-    pub fn definitions_at_work(&self, hash: u64) {
+    /// Says which set of definitions is at work, and which definition each of its segments has.
+    pub fn definitions_at_work<'d>(&self, hash: u64, segments: impl IntoIterator<Item = (&'d str, &'d str)>) {
         self.definitions.reset();
         self.definitions.with_label_values(&[&format!("{hash:016x}")]).set(1);
+        self.segment_definitions.reset();
+        for (segment, definition) in segments {
+            self.segment_definitions.with_label_values(&[segment, definition]).set(1);
+        }
     }
 
     /// Says whether the engine waits for an outside system, such as `broker` or `registry`.
     pub fn waiting(&self, outside: &'static str, waits: bool) {
         self.waiting.with_label_values(&[outside]).set(i64::from(waits));
+    }
+
+    /// Room on the disk of the stores, bytes.
+    pub fn disk(&self, free_bytes: u64, size_bytes: u64) {
+        self.disk_free.set(clamped(free_bytes));
+        self.disk_size.set(clamped(size_bytes));
     }
 
     /// Bytes the block cache that all stores share holds.
@@ -250,8 +281,8 @@ fn registered<T: prometheus::core::Collector + Clone + 'static>(registry: &Regis
     Ok(metric)
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> Made<prometheus::IntCounter> {
-    registered(registry, prometheus::IntCounter::new(name, help)?)
+fn counter(registry: &Registry, name: &str, help: &str) -> Made<IntCounter> {
+    registered(registry, IntCounter::new(name, help)?)
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {

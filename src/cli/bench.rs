@@ -19,6 +19,7 @@ use crate::wire::schema::SchemaSet;
 
 use super::events::{EventFiles, Heard};
 use super::exit::{Blame as _, Exit, Failure};
+use super::progress::Progress;
 use super::set::Surroundings;
 use sizing::{Measured, Sizing, Volumes};
 
@@ -63,7 +64,8 @@ const SAMPLE_MAX: usize = 50_000;
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let schemas = args.surroundings.schemas()?;
     let catalog = Arc::new(args.surroundings.definitions(&args.definitions, &schemas)?.catalog);
-    let files = EventFiles { files: &args.events, schemas: &schemas, ignore_after: i64::MAX };
+    let progress = Progress::of_files(&args.events);
+    let files = EventFiles { files: &args.events, schemas: &schemas, ignore_after: i64::MAX, progress: &progress };
     files.must_exist()?;
     // Commits as large as they would be at that rate; never so small that the sample is one of commits.
     let commit_every = usize::try_from(args.rate * args.commit_ms / 1_000).unwrap_or(usize::MAX).max(100);

@@ -26,6 +26,7 @@ use crate::worker::settings::Settings;
 use crate::worker::status::Status;
 use crate::worker::supervisor::{Engine, Running};
 
+use super::clock::now_ms;
 use super::exit::{Blame as _, Exit, Failure};
 use super::set::Diagnostics;
 use super::signals::end_on_signals;
@@ -79,7 +80,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let opened_at = now_ms();
     let mut config = config(args);
-    start_logging(&config.log).blame(Exit::Usage)?;
+    let _logging = start_logging(&config.log, &config.application.id).blame(Exit::Usage)?;
     let schemas = SchemaSet::shipped()?;
     let definitions = load_texts(&definitions(), schemas.schemas(), config.application.timezone.0.clone());
     let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
@@ -241,10 +242,4 @@ fn close(running: Running, shopkeeper: JoinHandle<Result<(), rdkafka::error::Kaf
         Ok(sold) => Ok(sold?),
         Err(_) => Err(anyhow::anyhow!("the shop panicked").into()),
     }
-}
-
-/// The wall clock, milliseconds since the epoch.
-#[expect(clippy::disallowed_methods, reason = "the demo lives in the present")]
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

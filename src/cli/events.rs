@@ -15,6 +15,7 @@ use crate::wire::container::{Container, ContainerError, Next};
 use crate::wire::schema::SchemaSet;
 
 use super::exit::{Blame as _, Exit, Failure};
+use super::progress::Progress;
 
 /// What reading on brought.
 pub(super) enum Heard {
@@ -32,6 +33,8 @@ pub(super) struct EventFiles<'a> {
     pub(super) schemas: &'a SchemaSet,
     /// Records that occurred after this are passed over, milliseconds since the epoch.
     pub(super) ignore_after: i64,
+    /// Told how many bytes were read.
+    pub(super) progress: &'a Progress,
 }
 
 type Listener<'a> = &'a mut dyn FnMut(&mut Replay, Heard) -> io::Result<()>;
@@ -58,7 +61,7 @@ impl EventFiles<'_> {
             }
             let name = path.display().to_string();
             let file = File::open(path).with_context(|| cannot_read(path)).blame(Exit::Usage)?;
-            let input = BufReader::with_capacity(BUFFER_BYTES, file);
+            let input = BufReader::with_capacity(BUFFER_BYTES, self.progress.reading(file));
             if path.extension().is_some_and(|extension| extension == "avro") {
                 self.read_container(&name, input, replay, listener)?;
             } else {

@@ -17,6 +17,7 @@ use crate::wire::text::value_text;
 
 use super::events::{EventFiles, Heard};
 use super::exit::{Blame as _, Exit, Failure};
+use super::progress::Progress;
 use super::set::{Surroundings, instant};
 
 /// Tell why a customer is in a segment, or is not: every condition, its value, and when it will next flip by itself.
@@ -52,7 +53,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let schemas = args.surroundings.schemas()?;
     let definitions = args.surroundings.definitions(&args.definitions, &schemas)?;
     let asked = asked(&definitions.catalog, args.segment.as_deref())?;
-    let files = EventFiles { files: &args.events, schemas: &schemas, ignore_after: at.unwrap_or(i64::MAX) };
+    let progress = Progress::of_files(&args.events);
+    let ignore_after = at.unwrap_or(i64::MAX);
+    let files = EventFiles { files: &args.events, schemas: &schemas, ignore_after, progress: &progress };
     files.must_exist()?;
     let mut replay = Replay::new(Arc::new(definitions.catalog), &schemas, Options::default());
     let mut n_refused = 0;
@@ -60,10 +63,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         drop(replay.take_changes());
         if let Heard::Bad(complaint) = heard {
             n_refused += 1;
-            writeln!(io::stderr(), "{complaint}")?;
+            progress.aside(|| writeln!(io::stderr(), "{complaint}"))?;
         }
         Ok(())
     })?;
+    drop(progress);
     print(args, &asked, &mut replay, at)?;
     Ok(if n_refused == 0 { Exit::Done } else { Exit::Refused })
 }

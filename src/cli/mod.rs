@@ -2,17 +2,25 @@
 
 mod bench;
 mod check;
+mod clock;
+mod dead_letters;
 mod demo;
+mod doctor;
 mod events;
 mod exit;
 mod explain;
+mod health;
+mod progress;
 mod replay;
 mod run;
 mod set;
+mod shell;
 mod signals;
 mod state;
+mod tail;
 mod test;
 mod topics;
+mod words;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +48,12 @@ enum Command {
     Topics(topics::Args),
     State(state::Args),
     Bench(bench::Args),
+    Tail(tail::Args),
+    DeadLetters(dead_letters::Args),
+    Doctor(doctor::Args),
+    Health(health::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 impl Cli {
@@ -58,6 +72,12 @@ impl Cli {
             Command::Topics(args) => topics::run(&args),
             Command::State(args) => state::run(&args),
             Command::Bench(args) => bench::run(&args),
+            Command::Tail(args) => tail::run(&args),
+            Command::DeadLetters(args) => dead_letters::run(&args),
+            Command::Doctor(args) => doctor::run(&args),
+            Command::Health(args) => health::run(&args),
+            Command::Completions(args) => shell::completions(&args),
+            Command::Man(args) => shell::man(&args),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `segue replay`: the real engine over files, without Kafka.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::wire::change::write_json;
 
 use super::events::{EventFiles, Heard};
 use super::exit::{Exit, Failure};
+use super::progress::Progress;
 use super::set::{Surroundings, instant};
 
 /// Run the engine over files of events and print the changes as JSON lines.
@@ -41,7 +42,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let until = args.until.as_deref().map(|text| instant(text, args.surroundings.time_zone())).transpose()?;
     let schemas = args.surroundings.schemas()?;
     let definitions = args.surroundings.definitions(&args.definitions, &schemas)?;
-    let files = EventFiles { files: &args.events, schemas: &schemas, ignore_after: i64::MAX };
+    // On a terminal the changes themselves show how far it is.
+    let progress = if io::stdout().is_terminal() { Progress::hidden() } else { Progress::of_files(&args.events) };
+    let files = EventFiles { files: &args.events, schemas: &schemas, ignore_after: i64::MAX, progress: &progress };
     files.must_exist()?;
     let mut options = Options::default();
     options.limits.grace_ms = args.grace;
@@ -54,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
             Heard::Counted => {}
             Heard::Bad(complaint) => {
                 n_refused += 1;
-                writeln!(io::stderr(), "{complaint}")?;
+                progress.aside(|| writeln!(io::stderr(), "{complaint}"))?;
             }
             // Whoever waits for us should not have to wait for the next event.
             Heard::Silence => printer.out.flush()?,

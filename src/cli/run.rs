@@ -12,13 +12,12 @@ use crate::definition;
 use crate::http::{Server, Sources};
 use crate::kafka::{KafkaError, Stop};
 use crate::telemetry::{Telemetry, start_logging};
-use crate::wire::schema::SchemaSet;
 use crate::worker::settings::Settings;
 use crate::worker::status::Status;
 use crate::worker::supervisor::Engine;
 
 use super::exit::Blame as _;
-use super::set::Diagnostics;
+use super::set::{Diagnostics, schemas_of};
 use super::signals::end_on_signals;
 use super::{Exit, Failure};
 
@@ -47,8 +46,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         io::stdout().lock().write_all(config.print().as_bytes())?;
         return Ok(Exit::Done);
     }
-    start_logging(&config.log).blame(Exit::Usage)?;
-    let schemas = schemas(&config)?;
+    let _logging = start_logging(&config.log, &config.application.id).blame(Exit::Usage)?;
+    let schemas = schemas_of(&config).blame(Exit::Wrong)?;
     let zone = config.application.timezone.0.clone();
     let definitions = definition::load(&config.application.definitions, schemas.schemas(), zone);
     let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
@@ -72,10 +71,4 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     sources.ask(running.askers.clone());
     running.wait(DEADLINE)?;
     Ok(Exit::Done)
-}
-
-/// The shipped schemas and, where there is such a directory, the site's own.
-pub(super) fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
-    let directory = &config.schemas.directory;
-    if directory.is_dir() { SchemaSet::shipped_and(directory) } else { SchemaSet::shipped() }.blame(Exit::Wrong)
 }

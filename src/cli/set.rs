@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use crate::config::time_zone;
+use crate::config::{Config, time_zone};
 use crate::definition::diagnostic::Diagnostic;
 use crate::definition::{self, Definitions};
-use crate::wire::schema::SchemaSet;
+use crate::wire::schema::{SchemaError, SchemaSet};
 
 use super::Failure;
 use super::exit::{Blame as _, Exit};
@@ -46,6 +46,12 @@ impl Surroundings {
     pub(super) fn time_zone(&self) -> &TimeZone {
         &self.timezone
     }
+}
+
+/// The shipped schemas and, where the configuration names a directory that is there, the site's own.
+pub(super) fn schemas_of(config: &Config) -> Result<SchemaSet, SchemaError> {
+    let directory = &config.schemas.directory;
+    if directory.is_dir() { SchemaSet::shipped_and(directory) } else { SchemaSet::shipped() }
 }
 
 /// All that is wrong with a set of definitions, for the person who wrote it.

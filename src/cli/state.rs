@@ -22,8 +22,8 @@ use crate::worker::query::{Answer, Question, ask_one};
 use crate::worker::settings::Settings;
 
 use super::exit::{Blame as _, Exit, Failure};
-use super::run::schemas;
 use super::set::Diagnostics;
+use super::set::schemas_of;
 
 /// Look at what a stopped engine remembers, check it, and mend it.
 #[derive(Debug, clap::Args)]
@@ -190,7 +190,7 @@ fn show(args: &ShowArgs) -> Result<Exit, Failure> {
 }
 
 fn show_customer(site: &Site, partitions: &[i32], customer_id: &str) -> Result<Exit, Failure> {
-    let schemas = schemas(&site.config)?;
+    let schemas = schemas_of(&site.config).blame(Exit::Wrong)?;
     let zone = site.config.application.timezone.0.clone();
     let definitions = definition::load(&site.config.application.definitions, schemas.schemas(), zone);
     let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);

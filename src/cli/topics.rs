@@ -1,18 +1,20 @@
 //! `segue topics`: the topics an application needs.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
 
 use crate::config::Config;
-use crate::kafka::Clients;
+use crate::kafka::registry::Registry;
 use crate::kafka::topics::{Topics, Wanted};
+use crate::kafka::{Clients, Stop};
 use crate::worker::settings::Settings;
 use crate::worker::supervisor::written_topics;
 
 use super::exit::{Blame as _, Exit, Failure};
+use super::set::schemas_of;
 
 /// Make the topics that an application needs.
 #[derive(Debug, clap::Args)]
@@ -29,7 +31,8 @@ enum Action {
 /// Make the topics that are missing, with the right settings: inputs, outputs, the changelog and the topic of percentiles.
 ///
 /// All but the last, which has one, get the partition count that the input topics have already, or else the one asked for.
-/// Topics that are there are left as they are.
+/// Topics that are there are left as they are. Where a schema registry is configured, the inputs' schemas are registered, each
+/// under TOPIC-value, unless the subject has one already.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
 segue topics create --config segue.yaml --dry-run\n  \
@@ -85,7 +88,34 @@ fn create(args: &CreateArgs) -> Result<Exit, Failure> {
     if !known_inputs.is_empty() {
         topics.shared_partitions(&known_inputs)?;
     }
+    register(&config, args.dry_run, &mut out)?;
     Ok(Exit::Done)
+}
+
+/// Gives the registry the schemas of the inputs that it has none of yet; the service registers those of what it writes.
+fn register(config: &Config, dry_run: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let url = config.schemas.registry.0.as_str();
+    if url.is_empty() {
+        return Ok(());
+    }
+    let registry = Registry::connect(url, &Stop::default())?;
+    // Later calls would wait for one that is away.
+    registry.ping()?;
+    let schemas = schemas_of(config).blame(Exit::Wrong)?;
+    for (name, topic) in config.topics.inputs() {
+        let Some(schema) = schemas.get(name) else { continue };
+        let subject = format!("{topic}-value");
+        if let Some((id, _)) = registry.latest(&subject)? {
+            writeln!(out, "exists   {subject} (schema id {id})")?;
+        } else if dry_run {
+            writeln!(out, "missing  {subject} (schema)")?;
+        } else {
+            let id = registry.register(&subject, &serde_json::to_string(&schema.avro)?)?;
+            registry.keep_compatible(&subject)?;
+            writeln!(out, "registered {subject} (schema id {id})")?;
+        }
+    }
+    Ok(())
 }
 
 /// A broker answers that it has made a topic before all of it knows; who comes next should find it.

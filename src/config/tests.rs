@@ -74,6 +74,7 @@ store:
 log:
   format: auto
   level: info
+  otlp: \"\"
 ";
     assert_eq!(config.print(), expected);
     assert_eq!(read(&config.print(), &[]).unwrap().print(), expected, "what is printed can be read");

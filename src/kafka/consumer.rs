@@ -397,6 +397,12 @@ impl Message<'_> {
         self.inner.payload()
     }
 
+    /// The last header of this name.
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);
+        headers.filter(|header| header.key == name).last().and_then(|header| header.value)
+    }
+
     /// Its headers, in order.
     pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
         let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);

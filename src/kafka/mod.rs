@@ -3,7 +3,9 @@
 pub mod changelog;
 pub mod consumer;
 pub mod group;
+pub mod inspect;
 pub mod merge;
+pub mod reader;
 pub mod registry;
 pub mod topics;
 pub mod transaction;

@@ -22,6 +22,8 @@ use super::{KafkaError, Stop, patiently};
 const BELIEVED: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(10);
 const CONTENT: &str = "application/vnd.schemaregistry.v1+json";
+/// What may follow a version: what every reader, old or new, can read, because topics keep their history.
+const COMPATIBILITY: &str = "FULL_TRANSITIVE";
 /// References of references: deeper is a mistake or an attack.
 const DEEPEST: usize = 16;
 
@@ -141,6 +143,38 @@ impl Registry {
         match self.shared.insist(|| self.shared.ask(|client, url| client.post(format!("{url}{path}")).json(&body)))? {
             Answer::Yes(answer) => identity(&answer).ok_or_else(|| odd(&path)),
             Answer::No(why) => Err(refused(&format!("registering {subject}"), why)),
+        }
+    }
+
+    /// Lets a subject have only versions that old and new readers can read of old and new writers, unless the site has
+    /// given it a rule of its own. Waits out an outage.
+    ///
+    /// # Errors
+    /// When the registry refuses, or when `stop` is requested.
+    pub fn keep_compatible(&self, subject: &str) -> Result<(), KafkaError> {
+        let path = format!("/config/{subject}");
+        let rule = |answer: &Value| answer.get("compatibilityLevel").and_then(Value::as_str).map(str::to_owned);
+        let answer = self.shared.insist(|| self.shared.ask(|client, url| client.get(format!("{url}{path}"))))?;
+        match answer {
+            // Some registries answer so when there is no rule.
+            Answer::Yes(answer) if rule(&answer).is_some_and(|rule| rule != "NONE") => return Ok(()),
+            Answer::Yes(_) | Answer::No(_) => {}
+        }
+        let body = json!({ "compatibility": COMPATIBILITY });
+        match self.shared.insist(|| self.shared.ask(|client, url| client.put(format!("{url}{path}")).json(&body)))? {
+            Answer::Yes(_) => Ok(()),
+            Answer::No(why) => Err(refused(&format!("setting the compatibility of {subject}"), why)),
+        }
+    }
+
+    /// Whether the registry answers, asked once.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn ping(&self) -> Result<(), KafkaError> {
+        match self.shared.ask(|client, url| client.get(format!("{url}/subjects")))? {
+            Answer::Yes(_) => Ok(()),
+            Answer::No(why) => Err(refused("schema registry", why)),
         }
     }
 

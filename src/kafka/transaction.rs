@@ -48,7 +48,7 @@ pub struct Outgoing<'a> {
     /// The value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     /// Headers.
-    pub headers: &'a [(String, Option<Vec<u8>>)],
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
 /// A transactional producer.
@@ -296,9 +296,9 @@ fn undelivered(topic: &str, error: &RdKafkaError) -> Failure {
     }
 }
 
-fn headers(headers: &[(String, Option<Vec<u8>>)]) -> OwnedHeaders {
+fn headers(headers: &[(&str, Option<&[u8]>)]) -> OwnedHeaders {
     let start = OwnedHeaders::new_with_capacity(headers.len());
-    headers.iter().fold(start, |all, (key, value)| all.insert(Header { key, value: value.as_ref() }))
+    headers.iter().fold(start, |all, (key, value)| all.insert(Header { key, value: *value }))
 }
 
 fn passing_if_retriable(what: &str, error: &RdKafkaError) -> KafkaError {

@@ -86,10 +86,20 @@ struct Cached {
     listed_deadline: Option<i64>,
 }
 
+/// How often customers were wanted to be changed, and how often they were not in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reads {
+    /// Wanted.
+    pub(super) lookups: u64,
+    /// Read from the store, or new.
+    pub(super) misses: u64,
+}
+
 /// The customers of one partition.
 #[derive(Debug)]
 pub(super) struct Customers<S> {
     store: S,
+    reads: Reads,
     erasure_key: ErasureKey,
     cached: HashMap<Vec<u8>, Cached, foldhash::fast::RandomState>,
     dirty: Vec<Vec<u8>>,
@@ -106,6 +116,7 @@ impl<S: Store> Customers<S> {
     pub(super) fn new(store: S, erasure_key: ErasureKey) -> Self {
         Self {
             store,
+            reads: Reads::default(),
             erasure_key,
             cached: HashMap::default(),
             dirty: Vec::new(),
@@ -114,6 +125,11 @@ impl<S: Store> Customers<S> {
             fetched_to: None,
             fetched_all: false,
         }
+    }
+
+    /// The look-ups since last taken.
+    pub(super) fn take_reads(&mut self) -> Reads {
+        std::mem::take(&mut self.reads)
     }
 
     pub(super) fn store(&self) -> &S {
@@ -129,6 +145,7 @@ impl<S: Store> Customers<S> {
     pub(super) fn touch(&mut self, customer_id: &str) -> Result<&mut Customer, StoreError> {
         let key = key_of(customer_id);
         self.load(customer_id)?;
+        self.reads.lookups += 1;
         let Self { cached, dirty, .. } = self;
         let entry = cached.entry_ref(key.as_slice()).or_default();
         if !entry.dirty {
@@ -151,6 +168,7 @@ impl<S: Store> Customers<S> {
     fn load(&mut self, customer_id: &str) -> Result<&mut Cached, StoreError> {
         let key = key_of(customer_id);
         if !self.cached.contains_key(&key) {
+            self.reads.misses += 1;
             let entry = match self.store.get(&key)? {
                 Some(bytes) => {
                     let customer = self.decoded(&bytes)?;
@@ -342,6 +360,7 @@ impl<S: Store> Customers<S> {
         self.cached.clear();
         self.dirty.clear();
         self.deadlines.clear();
+        self.reads = Reads::default();
         self.forget_fetched();
     }
 }

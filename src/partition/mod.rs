@@ -57,6 +57,10 @@ pub struct Counts {
     pub undeclared_traits: u64,
     /// Profile traits whose value does not fit the declared type, now unknown.
     pub misfit_traits: u64,
+    /// Customers to be changed who were in memory.
+    pub cache_hits: u64,
+    /// Customers to be changed who had to be read from the store.
+    pub cache_misses: u64,
 }
 
 impl<S: Store> Partition<S> {
@@ -262,7 +266,9 @@ impl<S: Store> Partition<S> {
 
     /// What happened besides, since last taken.
     pub fn take_counts(&mut self) -> Counts {
-        std::mem::take(&mut self.counts)
+        let reads = self.customers.take_reads();
+        let (cache_hits, cache_misses) = (reads.lookups.saturating_sub(reads.misses), reads.misses);
+        Counts { cache_hits, cache_misses, ..std::mem::take(&mut self.counts) }
     }
 
     /// The customers that changed since the last commit, as the changelog and the store hold them. The partition keeps
@@ -291,6 +297,7 @@ impl<S: Store> Partition<S> {
         self.changes.clear();
         self.percentiles.aborted();
         self.engine.set_cut_offs(self.percentiles.cut_offs());
+        self.counts = Counts::default();
         self.customers.aborted();
     }
 }

@@ -14,6 +14,7 @@ pub(super) struct PartitionGauges {
     store_size: IntGaugeVec,
     compaction_pending: IntGaugeVec,
     write_stalled: IntGaugeVec,
+    store_errors: IntGaugeVec,
     restore_remaining: IntGaugeVec,
 }
 
@@ -52,6 +53,12 @@ impl PartitionGauges {
                 "1 while the store holds writes back.",
                 &["partition"],
             )?,
+            store_errors: gauges(
+                r,
+                "segue_store_background_errors",
+                "Flushes and compactions of the store that failed since it was opened.",
+                &["partition"],
+            )?,
             restore_remaining: gauges(
                 r,
                 "segue_restore_remaining_records",
@@ -74,6 +81,7 @@ pub struct PartitionMetrics {
     store_size: IntGauge,
     compaction_pending: IntGauge,
     write_stalled: IntGauge,
+    store_errors: IntGauge,
     restore_remaining: IntGauge,
 }
 
@@ -89,6 +97,7 @@ impl PartitionMetrics {
             store_size: gauges.store_size.with_label_values(&labels),
             compaction_pending: gauges.compaction_pending.with_label_values(&labels),
             write_stalled: gauges.write_stalled.with_label_values(&labels),
+            store_errors: gauges.store_errors.with_label_values(&labels),
             restore_remaining: gauges.restore_remaining.with_label_values(&labels),
             gauges: gauges.clone(),
             partition,
@@ -127,6 +136,11 @@ impl PartitionMetrics {
         self.write_stalled.set(i64::from(write_stalled));
     }
 
+    /// Flushes and compactions that failed since the store was opened.
+    pub fn store_errors(&self, count: u64) {
+        self.store_errors.set(clamped(count));
+    }
+
     /// Changelog records still to be read.
     pub fn restore_remaining_records(&self, records: i64) {
         self.restore_remaining.set(records);
@@ -144,6 +158,7 @@ impl Drop for PartitionMetrics {
             &vectors.store_size,
             &vectors.compaction_pending,
             &vectors.write_stalled,
+            &vectors.store_errors,
             &vectors.restore_remaining,
         ] {
             let _ = gauges.remove_label_values(&labels);

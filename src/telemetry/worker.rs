@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use prometheus::local::{LocalHistogram, LocalIntCounter};
+use prometheus::{IntCounter, IntCounterVec, Registry};
 
 use crate::engine::effects::{Outcome, Refusal};
 
-use super::{Flow, PartitionMetrics, Telemetry, clamped};
+use super::{Flow, Made, PartitionMetrics, Telemetry, clamped, counter, counters};
 
 /// Outcomes in the order of the counters: the three that are no refusal, then the refusals.
 const N_OUTCOMES: usize = 3 + Refusal::ALL.len();
@@ -22,8 +23,87 @@ pub struct WorkerMetrics {
     commit: LocalHistogram,
     event_latency: LocalHistogram,
     flip_latency: LocalHistogram,
-    cache_hits: LocalIntCounter,
-    cache_misses: LocalIntCounter,
+    happenings: [LocalIntCounter; 6],
+}
+
+/// What happened in a partition besides changes and outcomes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Customers to be changed who were in memory.
+    pub cache_hits: u64,
+    /// Customers to be changed who had to be read.
+    pub cache_misses: u64,
+    /// Customers looked at because time alone could have changed something.
+    pub deadlines_passed: u64,
+    /// Customers erased.
+    pub customers_erased: u64,
+    /// Profile traits that nobody declared.
+    pub traits_undeclared: u64,
+    /// Profile traits of another type than declared.
+    pub traits_misfit: u64,
+}
+
+impl Happened {
+    /// In the order of [`HappeningCounters::local`].
+    fn counts(&self) -> [u64; 6] {
+        [
+            self.cache_hits,
+            self.cache_misses,
+            self.deadlines_passed,
+            self.customers_erased,
+            self.traits_undeclared,
+            self.traits_misfit,
+        ]
+    }
+}
+
+/// The counters of what happens besides changes and outcomes.
+#[derive(Debug, Clone)]
+pub(super) struct HappeningCounters {
+    customers_read: IntCounterVec,
+    deadlines_passed: IntCounter,
+    customers_erased: IntCounter,
+    traits_dropped: IntCounterVec,
+}
+
+impl HappeningCounters {
+    pub(super) fn new(r: &Registry) -> Made<Self> {
+        let counters = Self {
+            customers_read: counters(
+                r,
+                "segue_customers_read_total",
+                "Customers looked up to be changed, by where they were found: in memory (hit) or in the store (miss).",
+                &["cache"],
+            )?,
+            deadlines_passed: counter(
+                r,
+                "segue_timers_passed_total",
+                "Customers looked at because time alone could have changed something.",
+            )?,
+            customers_erased: counter(r, "segue_customers_erased_total", "Customers erased.")?,
+            traits_dropped: counters(
+                r,
+                "segue_profile_traits_dropped_total",
+                "Profile traits that were dropped: not declared, or of another type than declared.",
+                &["reason"],
+            )?,
+        };
+        // So that they are zero, and not absent.
+        counters.local();
+        Ok(counters)
+    }
+
+    /// One worker's own.
+    fn local(&self) -> [LocalIntCounter; 6] {
+        [
+            self.customers_read.with_label_values(&["hit"]).local(),
+            self.customers_read.with_label_values(&["miss"]).local(),
+            self.deadlines_passed.local(),
+            self.customers_erased.local(),
+            self.traits_dropped.with_label_values(&["undeclared"]).local(),
+            self.traits_dropped.with_label_values(&["misfit"]).local(),
+        ]
+    }
 }
 
 impl WorkerMetrics {
@@ -35,8 +115,7 @@ impl WorkerMetrics {
             commit: telemetry.commit.local(),
             event_latency: telemetry.latency.with_label_values(&["event"]).local(),
             flip_latency: telemetry.latency.with_label_values(&["time"]).local(),
-            cache_hits: telemetry.customers_read.with_label_values(&["hit"]).local(),
-            cache_misses: telemetry.customers_read.with_label_values(&["miss"]).local(),
+            happenings: telemetry.happenings.local(),
             telemetry: telemetry.clone(),
         }
     }
@@ -77,9 +156,9 @@ impl WorkerMetrics {
         self.processing.observe(seconds);
     }
 
-    /// A customer was found in memory (hit) or had to be read.
-    pub fn customer_read(&self, hit: bool) {
-        if hit { self.cache_hits.inc() } else { self.cache_misses.inc() }
+    /// What happened in a partition, in the transaction under way.
+    pub fn happened(&self, happened: &Happened) {
+        self.happenings.iter().zip(happened.counts()).for_each(|(counter, count)| counter.inc_by(count));
     }
 
     /// The transaction under way was committed, in this long, seconds: all that was counted since the last is made known.
@@ -97,8 +176,7 @@ impl WorkerMetrics {
         for histogram in [&self.processing, &self.commit, &self.event_latency, &self.flip_latency] {
             histogram.flush();
         }
-        self.cache_hits.flush();
-        self.cache_misses.flush();
+        self.happenings.iter().for_each(LocalIntCounter::flush);
     }
 
     /// The transaction under way was given up: what was counted since the last commit did not happen.
@@ -109,8 +187,7 @@ impl WorkerMetrics {
         for histogram in [&self.processing, &self.event_latency, &self.flip_latency] {
             histogram.clear();
         }
-        self.cache_hits.reset();
-        self.cache_misses.reset();
+        self.happenings.iter().for_each(LocalIntCounter::reset);
     }
 
     /// Members found when a partition was taken over; a negative number when it was handed over.

@@ -41,7 +41,9 @@ pub fn change_id(customer_id: &str, segment: &str, sequence: u64) -> String {
     String::from_utf8_lossy(&change_id_digits(customer_id, segment, sequence)).into_owned()
 }
 
-fn change_id_digits(customer_id: &str, segment: &str, sequence: u64) -> [u8; 32] {
+/// The same, as the bytes of the digits.
+#[must_use]
+pub fn change_id_digits(customer_id: &str, segment: &str, sequence: u64) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(customer_id);
     hash.update([0]);
@@ -78,8 +80,13 @@ pub fn cause_kind(cause: &Cause) -> &'static str {
 
 /// Appends a change as one JSON object, without a line end.
 pub fn write_json(change: &Change, out: &mut Vec<u8>) {
+    write_json_as(change, &change_id_digits(&change.customer_id, &change.segment, change.sequence), out);
+}
+
+/// The same for who knows the change's identity already.
+pub fn write_json_as(change: &Change, id: &[u8; 32], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"change_id\":\"");
-    out.extend_from_slice(&change_id_digits(&change.customer_id, &change.segment, change.sequence));
+    out.extend_from_slice(id);
     out.push(b'"');
     json_text_field(out, ",\"customer_id\":", &change.customer_id);
     json_text_field(out, ",\"segment\":", &change.segment);
@@ -146,8 +153,13 @@ fn json_number_field(out: &mut Vec<u8>, before: &str, number: impl std::fmt::Dis
 
 /// Appends a change as `segment_change.avsc` has it.
 pub fn write_avro(change: &Change, header: Header, out: &mut Vec<u8>) {
+    write_avro_as(change, &change_id_digits(&change.customer_id, &change.segment, change.sequence), header, out);
+}
+
+/// The same for who knows the change's identity already.
+pub fn write_avro_as(change: &Change, id: &[u8; 32], header: Header, out: &mut Vec<u8>) {
     header.write(out);
-    avro_bytes(out, &change_id_digits(&change.customer_id, &change.segment, change.sequence));
+    avro_bytes(out, id);
     avro_bytes(out, change.customer_id.as_bytes());
     avro_bytes(out, change.segment.as_bytes());
     avro_long(out, i64::from(!change.entered));

@@ -3,7 +3,9 @@
 use crate::engine::effects::Refusal;
 
 pub mod avro;
+pub(crate) mod canonical;
 pub mod change;
+pub mod cloud_event;
 pub mod container;
 pub mod customer;
 pub mod distribution;
@@ -14,6 +16,7 @@ pub mod missing;
 pub(crate) mod number;
 pub mod schema;
 pub mod text;
+pub mod told;
 pub(crate) mod wanted;
 pub mod writer;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use apache_avro::Schema;
 
 use super::avro::shape::{FieldShape, RecordShape, Shape, ShapeError, ShapeId, Shapes, TimeUnit};
-use super::framing::fingerprint;
+use super::framing::{fingerprint, rust_fingerprint};
 use crate::engine::schema::{EventSchema, Field, FieldType, Schemas};
 use crate::engine::value::Type;
 
@@ -47,6 +47,8 @@ pub struct RecordSchema {
     pub avro: Schema,
     /// Of the schema, as single-object messages carry it.
     pub fingerprint: [u8; 8],
+    /// The same of messages that the Rust library of Avro wrote.
+    pub rust_fingerprint: [u8; 8],
     pub(crate) shapes: Arc<Shapes>,
 }
 
@@ -145,8 +147,8 @@ impl SchemaSet {
             let Some((name, kind)) = classify(file, &shapes)? else { continue };
             let mut avro = avro;
             avro.denormalize(&others).map_err(|error| invalid(file, &error))?;
-            let fingerprint = fingerprint(&avro);
-            let record = RecordSchema { name, kind, avro, fingerprint, shapes: Arc::new(shapes) };
+            let (fingerprint, rust_fingerprint) = (fingerprint(&avro), rust_fingerprint(&avro));
+            let record = RecordSchema { name, kind, avro, fingerprint, rust_fingerprint, shapes: Arc::new(shapes) };
             if set.records.contains_key(&record.name) {
                 return Err(SchemaError::Duplicate { file: file.clone(), record: record.name });
             }
@@ -175,7 +177,7 @@ impl SchemaSet {
     /// The record whose schema has this fingerprint.
     #[must_use]
     pub fn with_fingerprint(&self, fingerprint: [u8; 8]) -> Option<&RecordSchema> {
-        self.records().find(|record| record.fingerprint == fingerprint)
+        self.records().find(|record| [record.fingerprint, record.rust_fingerprint].contains(&fingerprint))
     }
 
     /// The record that data written with another schema belongs to: the one of the same name, or with that alias.

@@ -19,6 +19,14 @@ macro_rules! append {
 }
 
 /// An instant as RFC 3339 text in UTC with milliseconds.
+#[must_use]
+pub fn instant_text(instant_ms: i64) -> String {
+    let mut text = Vec::with_capacity(24);
+    push_instant(&mut text, instant_ms);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The same, appended.
 pub(crate) fn push_instant(out: &mut Vec<u8>, instant_ms: i64) {
     let (days, rest_ms) = (instant_ms.div_euclid(DAY_MS), instant_ms.rem_euclid(DAY_MS));
     let (year, month, day) = civil(days);

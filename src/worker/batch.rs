@@ -13,12 +13,13 @@ use crate::kafka::merge::{Merge, Next};
 use crate::partition::{Partition, Refresh, customer_id_of};
 use crate::store::rocks::RocksStore;
 use crate::store::{Store, StoreError, Update};
-use crate::telemetry::{PartitionMetrics, WorkerMetrics};
+use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
+use crate::wire::cloud_event::TRACE_HEADERS;
 
+use super::dead_letter::DeadLetter;
 use super::decode::{Decoded, Decoders};
 use super::exchange::{self, Exchange, Told};
 use super::marker::Marker;
-use super::outbox::DeadLetter;
 use super::settings::Input;
 
 /// A message this much older than the wall clock is part of a backlog, milliseconds.
@@ -62,12 +63,23 @@ pub(super) struct Tools<'w> {
     pub(super) max_ahead_ms: i64,
 }
 
+/// The trace context of an event, for what it brings about: names and values of headers.
+pub(super) type Trace = Arc<[(&'static str, Vec<u8>)]>;
+
+/// A change to be sent.
+pub(super) struct PendingChange {
+    pub(super) change: Change,
+    /// When what caused it was accepted by the broker or fell due, milliseconds since the epoch.
+    pub(super) since: i64,
+    /// The trace context of the event that caused it, where that had one.
+    pub(super) trace: Option<Trace>,
+}
+
 /// What a commit has to send besides the customers.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) dead_letters: Vec<DeadLetter>,
-    /// Changes, and when what caused them was accepted by the broker or fell due, milliseconds since the epoch.
-    pub(super) changes: Vec<(Change, i64)>,
+    pub(super) changes: Vec<PendingChange>,
     /// What this partition tells the others of the distribution of values, by key.
     pub(super) distributions: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) n_records: usize,
@@ -213,7 +225,7 @@ impl<'c> Owned<'c> {
         let done = self.partition.make_way(record, Some(wall_ms), BUDGET)?;
         if !done {
             self.pending.n_records += BUDGET;
-            self.collect_changes(wall_ms);
+            self.collect_changes(wall_ms, None);
         }
         Ok(done)
     }
@@ -234,7 +246,7 @@ impl<'c> Owned<'c> {
             };
             self.refuse(&message, refusal, error);
         }
-        self.collect_changes(accepted_at);
+        self.collect_changes(accepted_at, Some(&message));
         if let Some(input) = tools.inputs.get(lane) {
             tools.metrics.event(&input.event_type, outcome);
         }
@@ -265,19 +277,40 @@ impl<'c> Owned<'c> {
         self.pending.dead_letters.push(letter);
     }
 
-    fn collect_changes(&mut self, accepted_at: i64) {
-        let changes = self.partition.take_changes().into_iter();
-        self.pending.changes.extend(changes.map(|change| {
-            let since = if matches!(change.cause, Cause::Time) { change.at } else { accepted_at };
-            (change, since)
+    /// Takes over the changes that came about, some of them through `message`.
+    fn collect_changes(&mut self, accepted_at: i64, message: Option<&Message<'c>>) {
+        let changes = self.partition.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        let trace = message.and_then(trace_of);
+        self.pending.changes.extend(changes.into_iter().map(|change| match change.cause {
+            Cause::Time => PendingChange { since: change.at, change, trace: None },
+            Cause::Definition => PendingChange { since: accepted_at, change, trace: None },
+            Cause::Event { .. } | Cause::Consent | Cause::Erasure => {
+                PendingChange { since: accepted_at, change, trace: trace.clone() }
+            }
         }));
+    }
+
+    /// What happened in the partition besides changes and outcomes, since last taken.
+    pub(super) fn take_happened(&mut self) -> Happened {
+        let counts = self.partition.take_counts();
+        Happened {
+            cache_hits: counts.cache_hits,
+            cache_misses: counts.cache_misses,
+            deadlines_passed: counts.deadlines,
+            customers_erased: counts.erased_customers,
+            traits_undeclared: counts.undeclared_traits,
+            traits_misfit: counts.misfit_traits,
+        }
     }
 
     /// Lets the partition clock follow the wall clock, to an instant at which the broker was known to hold no more. Whether
     /// all that fell due is done.
     pub(super) fn keep_time(&mut self, clock_ms: i64) -> Result<bool, StoreError> {
         let done = self.partition.advance(clock_ms, BUDGET)?;
-        self.collect_changes(clock_ms);
+        self.collect_changes(clock_ms, None);
         Ok(done)
     }
 
@@ -292,7 +325,7 @@ impl<'c> Owned<'c> {
         }
         self.pending.n_records += page.len();
         let clock_ms = self.partition.clock().unwrap_or_default();
-        self.collect_changes(clock_ms);
+        self.collect_changes(clock_ms, None);
         if page.len() == BUDGET {
             self.sweep = Some(Sweep { after: page.into_iter().next_back().map(|(key, _)| key) });
         }
@@ -326,7 +359,7 @@ impl<'c> Owned<'c> {
             },
         }
         let clock_ms = self.partition.clock().unwrap_or_default();
-        self.collect_changes(clock_ms);
+        self.collect_changes(clock_ms, None);
         Ok(true)
     }
 
@@ -336,7 +369,7 @@ impl<'c> Owned<'c> {
         if n_forgotten > 0 {
             self.pending.n_records += n_forgotten;
             let clock_ms = self.partition.clock().unwrap_or_default();
-            self.collect_changes(clock_ms);
+            self.collect_changes(clock_ms, None);
         }
         Ok(is_going)
     }
@@ -420,7 +453,7 @@ impl<'c> Owned<'c> {
 
     /// What was pending is committed.
     pub(super) fn committed(&mut self, marker: Marker) {
-        for (change, _) in &self.pending.changes {
+        for PendingChange { change, .. } in &self.pending.changes {
             *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
         }
         self.marker = marker;
@@ -443,6 +476,13 @@ impl<'c> Owned<'c> {
         let redefined = self.marker.transaction > 0 && self.marker.definitions != self.partition.catalog().hash;
         self.sweep = redefined.then(Sweep::default);
     }
+}
+
+/// The trace context a message carries.
+fn trace_of(message: &Message<'_>) -> Option<Trace> {
+    let headers = TRACE_HEADERS.iter().filter_map(|name| Some((*name, message.header(name)?.to_vec())));
+    let trace: Vec<_> = headers.collect();
+    (!trace.is_empty()).then(|| trace.into())
 }
 
 /// What a message is ordered by. One that will be refused for its time must not hold up the others until then.

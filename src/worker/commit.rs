@@ -77,8 +77,8 @@ pub(super) fn commit<'o, 'c: 'o>(
 
 fn send(producer: &mut Producer, outbox: &Outbox, part: &Part<'_, '_>, tag: usize) -> Result<(), Failure> {
     let Part { owned, updates, marker } = part;
-    for (change, _) in &owned.pending.changes {
-        outbox.change(producer, change)?;
+    for pending in &owned.pending.changes {
+        outbox.change(producer, pending)?;
     }
     for letter in &owned.pending.dead_letters {
         outbox.dead_letter(producer, letter)?;

@@ -3,7 +3,9 @@
 mod batch;
 mod clock;
 mod commit;
+pub mod dead_letter;
 mod decode;
+pub mod disk;
 mod exchange;
 mod failpoint;
 mod filling;
@@ -31,7 +33,7 @@ use crate::store::StoreError;
 use crate::store::rocks::RocksStore;
 use crate::telemetry::WorkerMetrics;
 
-use batch::{Owned, Tools, Wants};
+use batch::{Owned, PendingChange, Tools, Wants};
 use clock::{now, wall_ms};
 use commit::{CommitError, commit};
 use decode::Decoders;
@@ -381,8 +383,9 @@ impl<'c> Worker<'c> {
             self.owned.values().filter(|o| o.is_dirty() || o.is_clock_dirty()).map(|o| o.number).collect();
         let Some(producer) = self.producer.as_mut().filter(|_| !dirty.is_empty()) else { return Ok(()) };
         let began = now();
-        for owned in self.owned.values().filter(|owned| dirty.contains(&owned.number)) {
+        for owned in self.owned.values_mut().filter(|owned| dirty.contains(&owned.number)) {
             count_changes(&mut self.metrics, owned);
+            self.metrics.happened(&owned.take_happened());
         }
         let parts = self.owned.values_mut().filter(|owned| dirty.contains(&owned.number));
         let result = commit(producer, self.consumer, parts, &self.engine.outbox, self.engine.partitions);
@@ -483,7 +486,7 @@ impl<'c> Worker<'c> {
 /// Counts the changes of a commit, and how long after what brought them about it comes.
 fn count_changes(metrics: &mut WorkerMetrics, owned: &Owned<'_>) {
     let wall_ms = wall_ms();
-    for (change, since) in &owned.pending.changes {
+    for PendingChange { change, since, .. } in &owned.pending.changes {
         metrics.change(&change.segment, change.entered);
         #[expect(clippy::cast_precision_loss, reason = "a latency that a float cannot hold is as good as one it can")]
         let seconds = wall_ms.saturating_sub(*since).max(0) as f64 / 1000.0;

@@ -1,12 +1,15 @@
 //! What a commit sends, in the formats that were promised.
 
-use crate::engine::effects::{Change, Refusal};
 use crate::kafka::transaction::{Failure, Outgoing, Producer};
 use crate::store::Update;
 use crate::wire::change::{
-    Header, membership_key, write_avro, write_json, write_membership_avro, write_membership_json,
+    Header, change_id_digits, membership_key, write_avro_as, write_json_as, write_membership_avro,
+    write_membership_json,
 };
+use crate::wire::cloud_event::{CloudEvent, ContentType, RecordHeader};
 
+use super::batch::PendingChange;
+use super::dead_letter::DeadLetter;
 use super::marker::{MARKER_KEY, Marker, encode};
 
 /// The form of change and membership records.
@@ -38,44 +41,36 @@ pub struct Outbox {
     pub percentiles: String,
     /// The form of changes and memberships.
     pub format: Format,
-}
-
-/// A refused message, as it came.
-#[derive(Debug, Clone)]
-pub(super) struct DeadLetter {
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
-    pub(super) headers: Vec<(String, Option<Vec<u8>>)>,
-}
-
-impl DeadLetter {
-    /// Adds why, and where it came from, to the headers it had.
-    pub(super) fn explain(&mut self, refusal: Refusal, topic: &str, partition: i32, offset: i64, error: &str) {
-        let facts = [
-            ("reason", refusal.name().to_owned()),
-            ("topic", topic.to_owned()),
-            ("partition", partition.to_string()),
-            ("offset", offset.to_string()),
-            ("error", error.to_owned()),
-        ];
-        self.headers.extend(facts.map(|(name, value)| (name.to_owned(), Some(value.into_bytes()))));
-    }
+    /// The `source` of changes as `CloudEvents`.
+    pub source: String,
 }
 
 impl Outbox {
     /// Sends a change, and the membership that it begins or ends.
-    pub(super) fn change(&self, producer: &mut Producer, change: &Change) -> Result<(), Failure> {
+    pub(super) fn change(&self, producer: &mut Producer, pending: &PendingChange) -> Result<(), Failure> {
+        let PendingChange { change, trace, .. } = pending;
+        let id = change_id_digits(&change.customer_id, &change.segment, change.sequence);
         let mut value = Vec::new();
-        match self.format {
-            Format::Json => write_json(change, &mut value),
-            Format::Avro { change: header, .. } => write_avro(change, header, &mut value),
-        }
+        let content_type = match self.format {
+            Format::Json => {
+                write_json_as(change, &id, &mut value);
+                ContentType::Json
+            }
+            Format::Avro { change: header, .. } => {
+                write_avro_as(change, &id, header, &mut value);
+                ContentType::Avro
+            }
+        };
+        let event = CloudEvent::of(change, &id);
+        let mut headers = event.headers(&self.source, content_type).to_vec();
+        headers
+            .extend(trace.iter().flat_map(|trace| trace.iter()).map(|(name, value)| (*name, Some(value.as_slice()))));
         producer.send(&Outgoing {
             topic: &self.changes,
             partition: None,
             key: Some(change.customer_id.as_bytes()),
             value: Some(&value),
-            headers: &[],
+            headers: &headers,
         })?;
         value.clear();
         match self.format {
@@ -92,12 +87,14 @@ impl Outbox {
     }
 
     pub(super) fn dead_letter(&self, producer: &mut Producer, letter: &DeadLetter) -> Result<(), Failure> {
+        let headers: Vec<RecordHeader<'_>> =
+            letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         producer.send(&Outgoing {
             topic: &self.dead_letters,
             partition: None,
             key: letter.key.as_deref(),
             value: letter.value.as_deref(),
-            headers: &letter.headers,
+            headers: &headers,
         })
     }
 

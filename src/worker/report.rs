@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Worker;
 use super::clock::{now, wall_ms};
+use super::disk::Disk;
 
 const GAUGES: Duration = Duration::from_secs(1);
 const STORES: Duration = Duration::from_secs(10);
@@ -37,6 +38,7 @@ impl Worker<'_> {
         }
         if is_due(&mut self.report.stores, STORES) {
             self.report_stores();
+            self.report_disk();
         }
         if is_due(&mut self.report.flush, FLUSH) {
             self.flush_stores();
@@ -57,6 +59,9 @@ impl Worker<'_> {
                 Err(error) => tracing::warn!(partition = owned.number, %error, "counting timers"),
             }
         }
+        if let Some(registry) = &self.engine.registry {
+            self.engine.telemetry.waiting("registry", registry.outage().is_some());
+        }
         if let Some(restoring) = &self.restoring {
             restoring.report();
         }
@@ -67,7 +72,17 @@ impl Worker<'_> {
             let figures = owned.store.figures();
             let stalled = figures.write_stopped > 0 || figures.delayed_write_bytes_per_second > 0;
             owned.metrics.store(figures.files_bytes, figures.pending_compaction_bytes, stalled);
+            owned.metrics.store_errors(figures.background_errors_count);
             self.engine.telemetry.block_cache_bytes(figures.block_cache_bytes);
+        }
+    }
+
+    /// How much room there is; one worker tells for all.
+    fn report_disk(&self) {
+        match Disk::of(&self.engine.settings.data_dir) {
+            Ok(disk) if self.index == 0 => self.engine.telemetry.disk(disk.free_bytes, disk.size_bytes),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the disk of data_dir cannot be measured"),
         }
     }
 

@@ -13,8 +13,10 @@ use crate::kafka::{Clients, KafkaError, Stop, patiently};
 use crate::store::rocks::{Budget, Shared};
 use crate::telemetry::Telemetry;
 use crate::wire::change::Header;
+use crate::wire::cloud_event::source;
 use crate::wire::framing::fingerprint;
 use crate::wire::schema::SchemaSet;
+use crate::wire::told::CHANGE_SCHEMA;
 use crate::wire::writer::parse_writer;
 
 use super::clock::wall_ms;
@@ -25,8 +27,7 @@ use super::settings::Settings;
 use super::status::Status;
 use super::{WorkerError, run};
 
-/// The records we write, as their schemas name them.
-const CHANGE_SCHEMA: &str = include_str!("../../schemas/segment_change.avsc");
+/// The other record we write.
 const MEMBERSHIP_SCHEMA: &str = include_str!("../../schemas/segment_membership.avsc");
 
 /// How often the workers are looked after.
@@ -128,10 +129,12 @@ impl Engine {
             changelog: settings.changelog(),
             percentiles: settings.percentiles(),
             format,
+            source: source(&settings.application),
         };
         let write_buffer_bytes = settings.store_memory_bytes / 4;
         let cache_bytes = settings.store_memory_bytes;
-        telemetry.definitions_at_work(catalog.hash);
+        let versions = catalog.segments.iter().map(|segment| (segment.name.as_str(), segment.definition.as_str()));
+        telemetry.definitions_at_work(catalog.hash, versions);
         Ok(Self {
             stores: Shared::new(Budget { cache_bytes, write_buffer_bytes, ..Budget::default() }),
             status,
@@ -298,7 +301,10 @@ fn format(format: OutputFormat, registry: Option<&Registry>, settings: &Settings
     }
     let header = |topic: &str, text: &str| {
         if let Some(registry) = registry {
-            return Ok(Header::Registry(registry.register(&format!("{topic}-value"), text)?));
+            let subject = format!("{topic}-value");
+            let id = registry.register(&subject, text)?;
+            registry.keep_compatible(&subject)?;
+            return Ok(Header::Registry(id));
         }
         let schema = parse_writer(text, &[]);
         let schema = schema.map_err(|error| KafkaError::Settings(format!("{topic}: {error}")))?;

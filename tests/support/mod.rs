@@ -14,6 +14,6 @@ mod registry;
 mod site;
 
 pub use broker::{Broker, Message};
-pub use process::Server;
+pub use process::{Server, clients_home, free_port};
 pub use registry::Registry;
 pub use site::{Event, Site, Story, story};

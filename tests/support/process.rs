@@ -136,6 +136,11 @@ pub fn home(variable: &str, name: &str) -> PathBuf {
     home
 }
 
+/// Where `./dev setup` put the Kafka clients of other languages.
+pub fn clients_home() -> PathBuf {
+    home("SEGUE_CLIENTS_HOME", "clients")
+}
+
 fn cache() -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     variable("SEGUE_CACHE")
