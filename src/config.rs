@@ -160,7 +160,7 @@ pub struct Http {
 /// The database of customers.
 #[derive(Debug, Clone)]
 pub struct StoreLimits {
-    /// Bytes of block cache and write buffers, of all workers together.
+    /// Bytes of all workers together: half for customers in memory, half for the database's cache and write buffers.
     pub memory_bytes: usize,
 }
 
@@ -294,7 +294,7 @@ impl Default for Http {
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { memory_bytes: 512 << 20 }
+        Self { memory_bytes: 1 << 30 }
     }
 }
 

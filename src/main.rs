@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use segue::cli::{Cli, Failure};
 
+/// For everything in the process, librdkafka and RocksDB included.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -90,8 +90,8 @@ impl Side {
     }
 
     fn commit(&mut self) {
-        let updates = self.partition.updates();
-        self.partition.committed(updates, None).unwrap();
+        self.partition.committed(None, 1.0).unwrap();
+        self.partition.save(None).unwrap();
     }
 
     /// What a restart finds.
@@ -174,9 +174,10 @@ fn an_abort_takes_back_what_was_put_in_force() {
     one.commit();
     let (_, from_other) = (one.collect(START + HOUR + 1), other.collect(START + HOUR + 1));
     let first = one.apply(&from_other);
-    one.partition.aborted();
+    one.partition.discard();
     assert_eq!(one.partition.take_changes(), []);
-    assert_eq!(one.partition.updates(), []);
+    let changed = one.partition.changed(|key, _| Err(key.to_vec()));
+    assert_eq!(changed, Ok(()), "something is still to be committed");
     one.collect(START + HOUR + 1);
     let second = one.apply(&from_other);
     assert_eq!(members(&first, "tenth"), members(&second, "tenth"));

@@ -34,8 +34,8 @@ fn partition(store: MemoryStore, clock: Option<i64>, catalog: &Arc<Catalog>) -> 
 }
 
 fn commit(mut partition: Partition<MemoryStore>) -> (MemoryStore, Option<i64>) {
-    let updates = partition.updates();
-    partition.committed(updates, None).unwrap();
+    partition.committed(None, 1.0).unwrap();
+    partition.save(None).unwrap();
     (partition.store().clone(), partition.clock())
 }
 

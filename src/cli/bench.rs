@@ -131,10 +131,11 @@ fn measure(
         let began = now();
         let partition = replay.partition();
         n_changes += partition.take_changes().len();
-        let updates = partition.updates();
-        changelog_bytes +=
-            updates.iter().map(|update| update.key.len() + update.value.as_ref().map_or(0, Vec::len)).sum::<usize>();
-        partition.committed(updates, None)?;
+        partition.changed(|key, value| {
+            changelog_bytes += key.len() + value.map_or(0, <[u8]>::len);
+            Ok::<_, Failure>(())
+        })?;
+        partition.committed(None, 1.0)?;
         encode_seconds += began.elapsed().as_secs_f64();
     }
     // Reading the sample also applied it; what is left is reading and decoding.
@@ -154,6 +155,7 @@ fn measure(
 /// How many customers the store holds, and the bytes of them.
 fn stored(replay: &mut Replay) -> Result<(usize, usize), Failure> {
     const PAGE: usize = 1_000;
+    replay.partition().save(None)?;
     let store = replay.partition().store();
     let (mut n_customers, mut n_bytes, mut after) = (0, 0, None::<Vec<u8>>);
     loop {

@@ -70,7 +70,7 @@ http:
   listen: \"127.0.0.1:8080\"
   token: \"\"
 store:
-  memory: 512MiB
+  memory: 1GiB
 log:
   format: auto
   level: info

@@ -1,5 +1,9 @@
 //! One evaluation: from what an input touched to who enters and leaves, with the reasons, and to the next deadline.
 
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
 use super::Names;
 use super::catalog::{Catalog, HoldId, NodeId, SegmentId};
 use super::customer::{Customer, Standing, find};
@@ -7,6 +11,7 @@ use super::effects::{Cause, Change};
 use super::evaluator::{Evaluator, Scratch};
 use super::percentile::CutOffs;
 use super::readers::{Readers, Root, RootKind, kind_of};
+use super::record::Origin;
 use super::why;
 
 /// The roots to evaluate, each once, in order: a segment before those that ask about it.
@@ -58,6 +63,27 @@ impl Agenda {
     }
 }
 
+/// What brings an evaluation about; made a [`Cause`] only for a change.
+pub(super) enum Because<'a> {
+    /// An event or a profile record.
+    Record { event_type: Arc<str>, event_id: &'a CompactString, origin: &'a Origin },
+    /// Anything else.
+    Other(Cause),
+}
+
+impl Because<'_> {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Record { event_type, event_id, origin } => Cause::Event {
+                event_type: event_type.clone(),
+                event_id: (*event_id).clone(),
+                origin: (*origin).clone(),
+            },
+            Self::Other(cause) => cause.clone(),
+        }
+    }
+}
+
 /// A membership that begins or ends.
 struct Move {
     segment: SegmentId,
@@ -74,7 +100,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) cut_offs: &'a CutOffs,
     pub(super) customer_id: &'a str,
     pub(super) now: i64,
-    pub(super) cause: &'a Cause,
+    pub(super) cause: &'a Because<'a>,
 }
 
 impl Evaluation<'_> {
@@ -175,7 +201,7 @@ impl Evaluation<'_> {
                 at: self.now,
                 sequence: evaluator.customer.sequence,
                 definition: self.names.definitions[id.index()].clone(),
-                cause: self.cause.clone(),
+                cause: self.cause.cause(),
                 why,
                 traits,
             });

@@ -38,7 +38,7 @@ use customer::{Customer, Dated, Limits, entry};
 use effects::{Cause, Change};
 use evaluator::Scratch;
 use feed::Intake;
-use membership::{Agenda, Evaluation};
+use membership::{Agenda, Because, Evaluation};
 use pattern::Bounds;
 use percentile::{CutOffs, Watch};
 use readers::Readers;
@@ -158,15 +158,16 @@ impl Engine {
         let cause = match &record.body {
             Body::Event(event) => {
                 self.count(customer, event, *occurred_at, now);
-                self.event_cause(self.names.event_types[event.event_type.index()].clone(), &record.envelope, origin)
+                let event_type = self.names.event_types[event.event_type.index()].clone();
+                Because::Record { event_type, event_id, origin }
             }
             Body::Profile(traits) => {
                 self.update_profile(customer, traits, *occurred_at, &mut applied);
-                self.event_cause(self.names.profile.clone(), &record.envelope, origin)
+                Because::Record { event_type: self.names.profile.clone(), event_id, origin }
             }
             Body::Consent { purpose, granted } => {
                 self.update_consent(customer, purpose, *granted, *occurred_at);
-                Cause::Consent
+                Because::Other(Cause::Consent)
             }
             Body::Erasure => {
                 self.leave_all(customer_id, customer, now, changes);
@@ -187,7 +188,7 @@ impl Engine {
         while let Some(now) = customer.deadline.filter(|deadline| *deadline < before) {
             let decided = self.decide(customer, now);
             self.agenda.add_due(customer, &self.readers, now);
-            let flipped = self.evaluate(customer_id, customer, now, &Cause::Time, changes);
+            let flipped = self.evaluate(customer_id, customer, now, &Because::Other(Cause::Time), changes);
             if decided || flipped {
                 customer.own_time = customer.own_time.max(Some(now));
             }
@@ -218,7 +219,7 @@ impl Engine {
         }
         self.decide(customer, now);
         self.agenda.add_whole(customer, &self.readers);
-        let flipped = self.evaluate(customer_id, customer, now, &Cause::Definition, changes);
+        let flipped = self.evaluate(customer_id, customer, now, &Because::Other(Cause::Definition), changes);
         changes[n_before..].sort_by(|a, b| (a.entered, &a.segment).cmp(&(b.entered, &b.segment)));
         for change in &mut changes[n_before..] {
             sequence += 1;
@@ -286,7 +287,7 @@ impl Engine {
             self.agenda.add_due(&after, &self.readers, now);
         }
         self.agenda.add(&self.readers.percentiles);
-        let flipped = self.evaluate(customer_id, &mut after, now, &Cause::Time, changes);
+        let flipped = self.evaluate(customer_id, &mut after, now, &Because::Other(Cause::Time), changes);
         if decided || flipped {
             after.own_time = after.own_time.max(Some(now));
         }
@@ -358,18 +359,13 @@ impl Engine {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as one of the steps of `apply`")]
-    fn event_cause(&self, event_type: Arc<str>, envelope: &Envelope, origin: &Origin) -> Cause {
-        Cause::Event { event_type, event_id: envelope.event_id.clone(), origin: origin.clone() }
-    }
-
     /// Evaluates what is on the agenda; whether anything flipped.
     fn evaluate(
         &mut self,
         customer_id: &str,
         customer: &mut Customer,
         now: i64,
-        cause: &Cause,
+        cause: &Because<'_>,
         changes: &mut Vec<Change>,
     ) -> bool {
         let evaluation = Evaluation {

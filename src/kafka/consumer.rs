@@ -4,11 +4,14 @@
 //! polls, on its own thread, and acknowledges by [`Consumer::assign`] or [`Consumer::unassign`]. Fetching starts where the
 //! worker says, never where the group's offsets or a reset policy would.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
+use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
@@ -29,6 +32,8 @@ pub struct Membership {
     pub instance: String,
     /// The input topics. The position of a topic here is its lane.
     pub topics: Vec<String>,
+    /// How many partitions each of them has.
+    pub partitions: i32,
 }
 
 /// What the group decided.
@@ -52,9 +57,17 @@ pub enum Event {
 pub type Offsets = BTreeMap<(usize, i32), i64>;
 
 /// The consumer of one worker.
+///
+/// Each topic and partition is fetched into a queue of its own, from which the worker takes what it wants next. What it does
+/// not take stays there, and fills up: that is all it takes to fetch one topic no further than the others. (Pausing would
+/// throw away what was fetched ahead, again and again.)
 pub struct Consumer {
-    inner: BaseConsumer<Context>,
+    inner: Arc<BaseConsumer<Context>>,
     topics: Vec<String>,
+    /// Made when they are first asked for, by lane and partition.
+    queues: Vec<Vec<OnceCell<PartitionQueue<Context>>>>,
+    /// Who waits for records.
+    waiting: Thread,
 }
 
 /// A fetched record, in librdkafka's memory.
@@ -118,7 +131,7 @@ impl Drop for Consumer {
 }
 
 impl Consumer {
-    /// Joins the group.
+    /// Joins the group. Whoever calls this is who [waits](Self::wait).
     ///
     /// # Errors
     /// When librdkafka refuses the settings.
@@ -130,8 +143,9 @@ impl Consumer {
                 ("max.poll.interval.ms", "300000"),
                 ("fetch.wait.max.ms", "100"),
                 ("fetch.queue.backoff.ms", "5"),
-                ("queued.min.messages", "200000"),
-                ("queued.max.messages.kbytes", "65536"),
+                // Of each topic and partition.
+                ("queued.min.messages", "20000"),
+                ("queued.max.messages.kbytes", "8192"),
                 ("reconnect.backoff.max.ms", "2000"),
                 // New partitions are noticed, and refused, within this time.
                 ("topic.metadata.refresh.interval.ms", "30000"),
@@ -152,16 +166,57 @@ impl Consumer {
             config.create_with_context(Context::default()).map_err(|error| KafkaError::of(what(), &error))?;
         let topics: Vec<_> = membership.topics.iter().map(String::as_str).collect();
         inner.subscribe(&topics).map_err(|error| KafkaError::of(what(), &error))?;
-        Ok(Self { inner, topics: membership.topics.clone() })
+        let queues = || (0..membership.partitions).map(|_| OnceCell::new()).collect();
+        Ok(Self {
+            inner: Arc::new(inner),
+            topics: membership.topics.clone(),
+            queues: topics.iter().map(|_| queues()).collect(),
+            waiting: std::thread::current(),
+        })
     }
 
-    /// The next record; `None` when there is none within `timeout`, or when the group has decided something meanwhile
-    /// (see [`Consumer::event`]).
+    /// Serves the group, whose decisions become [events](Self::event); to be called often. Gives a record that was fetched
+    /// before its queue was made.
     ///
     /// # Errors
     /// When fetching cannot go on. Brokers that are away are no error here: they are waited for.
-    pub fn poll(&self, timeout: Duration) -> Result<Option<Message<'_>>, KafkaError> {
-        match self.inner.poll(timeout) {
+    pub fn serve(&self) -> Result<Option<Message<'_>>, KafkaError> {
+        self.message(self.inner.poll(Duration::ZERO))
+    }
+
+    /// The next record of a topic and partition, if it is fetched.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub fn take(&self, lane: usize, partition: i32) -> Result<Option<Message<'_>>, KafkaError> {
+        match self.queue(lane, partition) {
+            Some(queue) => self.message(queue.poll(Duration::ZERO)),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits until something is fetched that was waited for; not longer than `timeout`, and sometimes less.
+    pub fn wait(&self, timeout: Duration) {
+        std::thread::park_timeout(timeout);
+    }
+
+    fn queue(&self, lane: usize, partition: i32) -> Option<&PartitionQueue<Context>> {
+        let cell = self.queues.get(lane)?.get(usize::try_from(partition).ok()?)?;
+        if cell.get().is_none() {
+            let mut queue = self.inner.split_partition_queue(self.topics.get(lane)?, partition)?;
+            let waiting = self.waiting.clone();
+            queue.set_nonempty_callback(move || waiting.unpark());
+            // Nobody else is there to have set it meanwhile.
+            let _ = cell.set(queue);
+        }
+        cell.get()
+    }
+
+    fn message<'c>(
+        &self,
+        polled: Option<Result<BorrowedMessage<'c>, RdKafkaError>>,
+    ) -> Result<Option<Message<'c>>, KafkaError> {
+        match polled {
             None => Ok(None),
             Some(Ok(message)) => {
                 let lane = self.topics.iter().position(|topic| topic == message.topic());
@@ -225,7 +280,6 @@ impl Consumer {
     pub fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
         let list =
             self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))?;
-        self.unpause();
         self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error))
     }
 
@@ -234,16 +288,7 @@ impl Consumer {
     /// # Errors
     /// When librdkafka refuses.
     pub fn unassign(&self) -> Result<(), KafkaError> {
-        self.unpause();
         self.inner.unassign().map_err(|error| KafkaError::of("unassign", &error))
-    }
-
-    /// A pause outlives the assignment it was made in: whoever is given the partition again would wait for ever.
-    fn unpause(&self) {
-        let assignment = self.inner.assignment();
-        if let Err(error) = assignment.and_then(|assignment| self.inner.resume(&assignment)) {
-            tracing::warn!(%error, "going on to fetch");
-        }
     }
 
     /// Whether another member took our name in the group: nothing works any more, and another consumer is to be made.
@@ -299,24 +344,6 @@ impl Consumer {
     /// When librdkafka refuses.
     pub fn positions(&self) -> Result<Offsets, KafkaError> {
         self.offsets("positions", self.inner.position())
-    }
-
-    /// Stops to fetch some.
-    ///
-    /// # Errors
-    /// When librdkafka refuses.
-    pub fn pause(&self, lane: usize, partition: i32) -> Result<(), KafkaError> {
-        let list = self.list([(lane, partition, Offset::Invalid)])?;
-        self.inner.pause(&list).map_err(|error| KafkaError::of("pause", &error))
-    }
-
-    /// Goes on to fetch some.
-    ///
-    /// # Errors
-    /// When librdkafka refuses.
-    pub fn resume(&self, lane: usize, partition: i32) -> Result<(), KafkaError> {
-        let list = self.list([(lane, partition, Offset::Invalid)])?;
-        self.inner.resume(&list).map_err(|error| KafkaError::of("resume", &error))
     }
 
     /// Whether we are in the group as of now, and the list of offsets for the transaction.

@@ -1,52 +1,35 @@
-//! The customers of a partition in memory, in front of the store: those that changed since the last commit, and those
-//! lately used; and the order in which their deadlines fall due.
+//! The customers of a partition in memory, in front of the store, and the order in which their deadlines fall due.
+//!
+//! The store is written behind: a customer who changed stays here over many commits, because the changelog already holds
+//! them, and is written when their turn comes round. What is not committed is never written. So what the store holds is
+//! never ahead of Kafka, and at least what its marker says: reading the changelog from there on makes it whole.
 
-use std::collections::{BTreeSet, VecDeque};
+mod erasure;
 
-use hashbrown::HashMap;
-use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::hash::BuildHasher;
+
+use compact_str::CompactString;
+use hashbrown::HashTable;
 
 use crate::engine::customer::Customer;
 use crate::store::{Batch, Store, StoreError, Update};
-use crate::wire::customer::{decode, encode};
+use crate::wire::customer::{decode, encode, encode_into};
+pub use erasure::ErasureKey;
 
-/// Customers kept after a commit at most; past that all that are not dirty are let go.
-const CACHED_MAX: usize = 200_000;
 /// Deadlines fetched from the store at a time.
-const DUE_PAGE: usize = 64;
+const DUE_PAGE: usize = 256;
+/// Bytes in memory of a customer, roughly: so many, and so many for each of the encoded form.
+const WEIGHT_FIXED: usize = 600;
+const WEIGHT_PER_BYTE: usize = 6;
+/// Customers that are written to the store at once when memory is short.
+const RELIEF: usize = 4_096;
 
 /// First byte of the key of a customer; the customer id follows.
 const CUSTOMER: u8 = b'c';
 /// First byte of the key of an erased customer; the keyed hash follows.
 const ERASED: u8 = b'e';
-
-/// The secret with which the ids of erased customers are hashed.
-#[derive(Clone, Default)]
-pub struct ErasureKey(pub Vec<u8>);
-
-impl std::fmt::Debug for ErasureKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ErasureKey(…)")
-    }
-}
-
-impl ErasureKey {
-    /// HMAC-SHA-256 of the customer id (RFC 2104).
-    fn key(&self, customer_id: &str) -> Vec<u8> {
-        const BLOCK: usize = 64;
-        let mut padded = [0; BLOCK];
-        if self.0.len() > BLOCK {
-            padded[..32].copy_from_slice(&Sha256::digest(&self.0));
-        } else {
-            padded[..self.0.len()].copy_from_slice(&self.0);
-        }
-        let inner = Sha256::new().chain_update(padded.map(|byte| byte ^ 0x36)).chain_update(customer_id).finalize();
-        let outer = Sha256::new().chain_update(padded.map(|byte| byte ^ 0x5c)).chain_update(inner).finalize();
-        let mut key = vec![ERASED];
-        key.extend_from_slice(&outer);
-        key
-    }
-}
 
 /// The store's key of a customer.
 #[must_use]
@@ -72,21 +55,7 @@ pub fn is_customer(key: &[u8]) -> bool {
     matches!(key.first(), Some(&(CUSTOMER | ERASED)))
 }
 
-/// A customer in memory.
-#[derive(Debug, Default)]
-struct Cached {
-    customer: Customer,
-    /// Changed since the last commit.
-    dirty: bool,
-    /// To be removed from the store: erased.
-    removed: bool,
-    /// The deadline under which the store lists them.
-    stored_deadline: Option<i64>,
-    /// The deadline under which `deadlines` lists them.
-    listed_deadline: Option<i64>,
-}
-
-/// How often customers were wanted to be changed, and how often they were not in memory.
+/// How often customers were wanted, and how often they were not in memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reads {
     /// Wanted.
@@ -95,35 +64,117 @@ pub(super) struct Reads {
     pub(super) misses: u64,
 }
 
+/// Customers in key order.
+#[derive(Debug)]
+pub struct Page {
+    /// Keys and customers.
+    pub customers: Vec<(Vec<u8>, Customer)>,
+    /// After which key the next page starts; `None` when there are no more.
+    pub next: Option<Vec<u8>>,
+}
+
+/// Where a customer is in memory; stays the same until the next commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(u32);
+
+impl Slot {
+    fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A customer in memory.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "marks that have nothing to do with each other")]
+struct Cached {
+    key: Box<[u8]>,
+    customer: Customer,
+    /// Changed since the last commit.
+    dirty: bool,
+    /// Changed since they were written to the store.
+    unsaved: bool,
+    /// Used since the last look for somebody to let go.
+    used: bool,
+    /// To be removed from the store: erased.
+    removed: bool,
+    /// Counted among those with a deadline.
+    has_deadline: bool,
+    /// The deadline under which the store lists them.
+    stored_deadline: Option<i64>,
+    /// The same as long as it is what the store listed when they were loaded: then it comes up among the `fetched`.
+    loaded_deadline: Option<i64>,
+    /// The instant under which `deadlines` lists them: never later than their deadline, unless that is the loaded one.
+    listed: Option<i64>,
+    /// Bytes in memory, roughly.
+    weight: usize,
+}
+
 /// The customers of one partition.
 #[derive(Debug)]
 pub(super) struct Customers<S> {
     store: S,
-    reads: Reads,
     erasure_key: ErasureKey,
-    cached: HashMap<Vec<u8>, Cached, foldhash::fast::RandomState>,
-    dirty: Vec<Vec<u8>>,
-    /// Deadlines of cached customers that the store does not list as they are.
-    deadlines: BTreeSet<(i64, Vec<u8>)>,
+    /// Whether anybody was ever erased here; `None` until that is asked.
+    any_erased: Option<bool>,
+    slots: Vec<Cached>,
+    free: Vec<Slot>,
+    by_key: HashTable<Slot>,
+    hasher: foldhash::fast::RandomState,
+    dirty: Vec<Slot>,
+    /// In the order in which they changed first since they were written.
+    unsaved: VecDeque<Slot>,
+    round: Round,
+    /// Instants at which somebody in memory is to be looked at; one that is not `listed` any more is stale.
+    deadlines: BinaryHeap<Reverse<(i64, Slot)>>,
     /// The store's next deadlines, from `fetched_to` on.
     fetched: VecDeque<(i64, Vec<u8>)>,
     fetched_to: Option<(i64, Vec<u8>)>,
     /// The store has no more than those.
     fetched_all: bool,
+    /// The store lists nobody before this instant.
+    passed: i64,
+    /// How many more customers have a deadline than in the beginning.
+    n_deadlines: i64,
+    weight: usize,
+    weight_max: usize,
+    hand: usize,
+    reads: Reads,
+}
+
+/// One turn of writing behind: when those who were unsaved at its beginning are written, the store holds what the marker
+/// of its beginning says.
+#[derive(Debug, Default)]
+struct Round {
+    marker: Option<Vec<u8>>,
+    /// How many of `unsaved` are still of this round.
+    remaining: usize,
+    /// How many there were.
+    length: usize,
 }
 
 impl<S: Store> Customers<S> {
     pub(super) fn new(store: S, erasure_key: ErasureKey) -> Self {
         Self {
             store,
-            reads: Reads::default(),
             erasure_key,
-            cached: HashMap::default(),
+            any_erased: None,
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashTable::new(),
+            hasher: foldhash::fast::RandomState::default(),
             dirty: Vec::new(),
-            deadlines: BTreeSet::new(),
+            unsaved: VecDeque::new(),
+            round: Round::default(),
+            deadlines: BinaryHeap::new(),
             fetched: VecDeque::new(),
             fetched_to: None,
             fetched_all: false,
+            passed: i64::MIN,
+            n_deadlines: 0,
+            weight: 0,
+            weight_max: usize::MAX,
+            hand: 0,
+            reads: Reads::default(),
         }
     }
 
@@ -132,64 +183,108 @@ impl<S: Store> Customers<S> {
         std::mem::take(&mut self.reads)
     }
 
+    /// Bytes that customers in memory may take, roughly; those that are not in the store yet come on top.
+    pub(super) fn limit_memory(&mut self, bytes: usize) {
+        self.weight_max = bytes;
+    }
+
     pub(super) fn store(&self) -> &S {
         &self.store
     }
 
-    /// The customer, for reading; one nobody knows is new, and stays unknown until [`touch`](Self::touch)ed.
-    pub(super) fn load_or_new(&mut self, customer_id: &str) -> Result<&Customer, StoreError> {
-        Ok(&self.load(customer_id)?.customer)
+    /// The customer at a place.
+    pub(super) fn get(&self, slot: Slot) -> &Customer {
+        &self.slots[slot.index()].customer
     }
 
-    /// The customer, to be changed.
-    pub(super) fn touch(&mut self, customer_id: &str) -> Result<&mut Customer, StoreError> {
-        let key = key_of(customer_id);
-        self.load(customer_id)?;
-        self.reads.lookups += 1;
-        let Self { cached, dirty, .. } = self;
-        let entry = cached.entry_ref(key.as_slice()).or_default();
-        if !entry.dirty {
-            entry.dirty = true;
-            dirty.push(key);
-        }
+    /// The key of the customer at a place.
+    pub(super) fn key(&self, slot: Slot) -> &[u8] {
+        &self.slots[slot.index()].key
+    }
+
+    /// The customer at a place, to be changed.
+    pub(super) fn touch(&mut self, slot: Slot) -> &mut Customer {
+        let entry = &mut self.slots[slot.index()];
         entry.removed = false;
-        Ok(&mut entry.customer)
+        if !std::mem::replace(&mut entry.dirty, true) {
+            self.dirty.push(slot);
+        }
+        &mut entry.customer
     }
 
     /// The customer if there is one, without keeping them in memory.
     pub(super) fn peek(&self, customer_id: &str) -> Result<Option<Customer>, StoreError> {
-        let key = key_of(customer_id);
-        match self.cached.get(&key) {
-            Some(entry) => Ok(Some(entry.customer.clone())),
-            None => self.store.get(&key)?.map(|bytes| self.decoded(&bytes)).transpose(),
+        self.peek_key(&key_of(customer_id))
+    }
+
+    fn peek_key(&self, key: &[u8]) -> Result<Option<Customer>, StoreError> {
+        match self.find(key) {
+            Some(slot) => Ok(Some(self.get(slot).clone())),
+            None => self.store.get(key)?.map(|bytes| self.decoded(&bytes)).transpose(),
         }
     }
 
-    fn load(&mut self, customer_id: &str) -> Result<&mut Cached, StoreError> {
-        let key = key_of(customer_id);
-        if !self.cached.contains_key(&key) {
-            self.reads.misses += 1;
-            let entry = match self.store.get(&key)? {
-                Some(bytes) => {
-                    let customer = self.decoded(&bytes)?;
-                    let deadline = customer.deadline;
-                    Cached { customer, stored_deadline: deadline, ..Cached::default() }
-                }
-                None => Cached { customer: self.after_erasure(customer_id)?, ..Cached::default() },
-            };
-            self.cached.insert(key.clone(), entry);
+    fn find(&self, key: &[u8]) -> Option<Slot> {
+        let is_it = |slot: &Slot| *self.slots[slot.index()].key == *key;
+        self.by_key.find(self.hasher.hash_one(key), is_it).copied()
+    }
+
+    /// Brings a customer into memory; one nobody knows is new, and stays unknown until [`touch`](Self::touch)ed.
+    pub(super) fn load(&mut self, customer_id: &str) -> Result<Slot, StoreError> {
+        let mut key = smallvec::SmallVec::<[u8; 64]>::new();
+        key.push(CUSTOMER);
+        key.extend_from_slice(customer_id.as_bytes());
+        self.reads.lookups += 1;
+        if let Some(slot) = self.find(&key) {
+            self.slots[slot.index()].used = true;
+            return Ok(slot);
         }
-        Ok(self.cached.entry(key).or_default())
+        self.reads.misses += 1;
+        let loaded = match self.store.get(&key)? {
+            Some(bytes) => {
+                let customer = self.decoded(&bytes)?;
+                let (deadline, weight) = (customer.deadline, weight_of(bytes.len()));
+                Cached {
+                    customer,
+                    stored_deadline: deadline,
+                    loaded_deadline: deadline,
+                    has_deadline: deadline.is_some(),
+                    weight,
+                    ..Cached::default()
+                }
+            }
+            None => Cached { customer: self.after_erasure(customer_id)?, ..Cached::default() },
+        };
+        Ok(self.insert(&key, loaded))
+    }
+
+    fn insert(&mut self, key: &[u8], entry: Cached) -> Slot {
+        let entry = Cached { key: key.into(), used: true, weight: entry.weight.max(WEIGHT_FIXED), ..entry };
+        self.weight += entry.weight;
+        let slot = if let Some(slot) = self.free.pop() {
+            self.slots[slot.index()] = entry;
+            slot
+        } else {
+            self.slots.push(entry);
+            // Four thousand million customers of 600 bytes are more than fits.
+            Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let rehash = |slot: &Slot| hasher.hash_one(&*slots[slot.index()].key);
+        self.by_key.insert_unique(hasher.hash_one(key), slot, rehash);
+        slot
     }
 
     /// A new customer, who goes on counting changes where one erased under the same id left off.
-    fn after_erasure(&self, customer_id: &str) -> Result<Customer, StoreError> {
-        let key = self.erasure_key.key(customer_id);
-        let remains = match self.cached.get(&key) {
-            Some(entry) => Some(entry.customer.clone()),
-            None => self.store.get(&key)?.map(|bytes| self.decoded(&bytes)).transpose()?,
-        };
-        Ok(remains.unwrap_or_default())
+    fn after_erasure(&mut self, customer_id: &str) -> Result<Customer, StoreError> {
+        if self.any_erased.is_none() {
+            let first = self.store.scan(Some(&[CUSTOMER + 1]), 1)?;
+            self.any_erased = Some(first.first().is_some_and(|(key, _)| key.first() == Some(&ERASED)));
+        }
+        if self.any_erased == Some(false) {
+            return Ok(Customer::default());
+        }
+        Ok(self.peek_key(&self.erasure_key.key(customer_id))?.unwrap_or_default())
     }
 
     fn decoded(&self, bytes: &[u8]) -> Result<Customer, StoreError> {
@@ -197,71 +292,115 @@ impl<S: Store> Customers<S> {
     }
 
     /// Forgets a customer but for the keyed hash of the id, the instant of the erasure and the last sequence.
-    pub(super) fn erase(&mut self, customer_id: &str, erased_at: i64) -> Result<(), StoreError> {
-        let entry = self.load(customer_id)?;
-        let sequence = entry.customer.sequence;
-        let erased_at = entry.customer.erased_at.max(Some(erased_at));
-        let remains = Customer { sequence, erased_at, ..Customer::default() };
-        entry.customer = remains.clone();
-        entry.removed = true;
-        self.reschedule(customer_id);
-        let key = self.erasure_key.key(customer_id);
-        let entry = self.cached.entry_ref(key.as_slice()).or_default();
-        entry.customer = remains;
-        if !std::mem::replace(&mut entry.dirty, true) {
-            self.dirty.push(key);
-        }
-        Ok(())
+    pub(super) fn erase(&mut self, slot: Slot, erased_at: i64) {
+        let key = customer_id_of(self.key(slot)).map(|customer_id| self.erasure_key.key(customer_id));
+        let customer = self.touch(slot);
+        let erased_at = customer.erased_at.max(Some(erased_at));
+        let remains = Customer { sequence: customer.sequence, erased_at, ..Customer::default() };
+        *customer = remains.clone();
+        self.slots[slot.index()].removed = true;
+        let Some(key) = key else { return };
+        self.any_erased = Some(true);
+        let slot = self.find(&key).unwrap_or_else(|| self.insert(&key, Cached::default()));
+        *self.touch(slot) = remains;
     }
 
-    /// Lists a customer under the deadline they have now.
-    pub(super) fn reschedule(&mut self, customer_id: &str) {
-        let key = key_of(customer_id);
-        let Some(entry) = self.cached.get_mut(&key) else { return };
-        let wanted = entry.customer.deadline.filter(|deadline| entry.stored_deadline != Some(*deadline));
-        if wanted == entry.listed_deadline {
+    /// Sees to it that a customer is looked at when the deadline they have now is due. One that moved to a later instant
+    /// is looked at in vain once, which costs less than to list everybody anew with each event.
+    pub(super) fn reschedule(&mut self, slot: Slot) {
+        let entry = &mut self.slots[slot.index()];
+        let Some(deadline) = entry.customer.deadline else { return };
+        let is_listed = entry.listed.is_some_and(|listed| listed <= deadline);
+        if is_listed || entry.loaded_deadline == Some(deadline) {
             return;
         }
-        if let Some(listed) = std::mem::replace(&mut entry.listed_deadline, wanted) {
-            self.deadlines.remove(&(listed, key.clone()));
+        entry.listed = Some(deadline);
+        self.deadlines.push(Reverse((deadline, slot)));
+        if self.deadlines.len() > 1_024 + 2 * self.slots.len() {
+            self.drop_stale();
         }
-        if let Some(wanted) = wanted {
-            self.deadlines.insert((wanted, key));
-        }
+    }
+
+    fn drop_stale(&mut self) {
+        let slots = std::mem::take(&mut self.deadlines).into_vec();
+        let is_current =
+            |Reverse((listed, slot)): &Reverse<(i64, Slot)>| self.slots[slot.index()].listed == Some(*listed);
+        let mut current: Vec<_> = slots.into_iter().filter(is_current).collect();
+        current.sort_unstable();
+        current.dedup();
+        self.deadlines = current.into();
     }
 
     /// The earliest deadline before `now`, and whose it is.
-    pub(super) fn next_due(&mut self, now: i64) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
-        self.fetch()?;
-        let listed = self.deadlines.first().filter(|(deadline, _)| *deadline < now);
-        let stored = self.fetched.front().filter(|(deadline, _)| *deadline < now);
-        let due = match (listed, stored) {
-            (Some(listed), Some(stored)) => listed.min(stored),
-            (one, other) => match one.or(other) {
-                Some(due) => due,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(due.clone()))
+    pub(super) fn next_due(&mut self, now: i64) -> Result<Option<(i64, Slot)>, StoreError> {
+        loop {
+            let listed = self.deadlines.peek().map(|Reverse(first)| *first).filter(|(instant, _)| *instant < now);
+            let stored = self.next_stored()?.filter(|instant| *instant < now);
+            match (listed, stored) {
+                (Some((instant, slot)), stored) if stored.is_none_or(|stored| instant <= stored) => {
+                    if self.is_due(slot, instant) {
+                        return Ok(Some((instant, slot)));
+                    }
+                    self.list_anew();
+                }
+                (_, Some(instant)) => {
+                    if let Some(slot) = self.load_fetched()?.filter(|slot| self.is_due(*slot, instant)) {
+                        return Ok(Some((instant, slot)));
+                    }
+                    self.fetched_to = self.fetched.pop_front();
+                }
+                _ => {
+                    self.passed = self.passed.max(now);
+                    return Ok(None);
+                }
+            }
+        }
     }
 
-    /// Sees to it that the first of the fetched deadlines is the store's next one that is still so.
-    fn fetch(&mut self) -> Result<(), StoreError> {
-        loop {
-            while let Some((deadline, key)) = self.fetched.front() {
-                if self.cached.get(key).is_none_or(|entry| entry.customer.deadline == Some(*deadline)) {
-                    return Ok(());
-                }
-                self.fetched_to = self.fetched.pop_front();
-            }
-            if self.fetched_all {
-                return Ok(());
-            }
-            let after = self.fetched_to.as_ref().map(|(deadline, key)| (*deadline, key.as_slice()));
+    fn is_due(&self, slot: Slot, instant: i64) -> bool {
+        self.get(slot).deadline.is_some_and(|deadline| deadline <= instant)
+    }
+
+    /// Takes the first of the listed deadlines away; the customer's has moved on, and is listed instead.
+    fn list_anew(&mut self) {
+        let Some(Reverse((instant, slot))) = self.deadlines.pop() else { return };
+        if self.slots[slot.index()].listed == Some(instant) {
+            self.slots[slot.index()].listed = None;
+            self.reschedule(slot);
+        }
+    }
+
+    fn load_fetched(&mut self) -> Result<Option<Slot>, StoreError> {
+        let Some((_, key)) = self.fetched.front() else { return Ok(None) };
+        if let Some(slot) = self.find(key) {
+            return Ok(Some(slot));
+        }
+        let customer_id = customer_id_of(key).map(CompactString::from);
+        customer_id.map(|customer_id| self.load(&customer_id)).transpose()
+    }
+
+    /// How many deadlines before `now` are still to be looked at, and by how many more customers have one than in the
+    /// beginning, as committed.
+    pub(super) fn timers(&mut self, now: i64) -> Result<(u64, i64), StoreError> {
+        let mut n_due = 0;
+        if self.next_due(now)?.is_some() {
+            let stored = self.fetched.iter().filter(|(instant, _)| *instant < now).count();
+            n_due = self.deadlines.iter().filter(|Reverse((instant, _))| *instant < now).count() + stored;
+        }
+        Ok((n_due as u64, self.n_deadlines))
+    }
+
+    /// The store's next deadline; more are fetched when all that were are used up.
+    fn next_stored(&mut self) -> Result<Option<i64>, StoreError> {
+        if self.fetched.is_empty() && !self.fetched_all {
+            let fetched_to = self.fetched_to.as_ref().map(|(instant, key)| (*instant, key.as_slice()));
+            // What is behind is not looked at again: a database remembers for long what was deleted there.
+            let after = fetched_to.or_else(|| Some((self.passed.checked_sub(1)?, [u8::MAX].as_slice())));
             let page = self.store.due(i64::MAX, after, DUE_PAGE)?;
             self.fetched_all = page.len() < DUE_PAGE;
             self.fetched.extend(page);
         }
+        Ok(self.fetched.front().map(|(instant, _)| *instant))
     }
 
     fn forget_fetched(&mut self) {
@@ -270,97 +409,226 @@ impl<S: Store> Customers<S> {
         self.fetched_all = false;
     }
 
+    /// The earliest instant at which somebody is to be looked at.
     pub(super) fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
-        let stored = self.store.due(i64::MAX, None, 1)?.first().map(|(deadline, _)| *deadline);
-        let listed = self.deadlines.first().map(|(deadline, _)| *deadline);
-        Ok([stored, listed].into_iter().flatten().min())
+        let listed = self.deadlines.peek().map(|Reverse((instant, _))| *instant);
+        Ok([self.next_stored()?, listed].into_iter().flatten().min())
     }
 
-    /// Shows customers in the order of their keys, about `limit` of them after `after`, as they are now. The key to go on
-    /// after, if there are more.
+    /// The customers in key order, starting after a key, at most `limit` that the store holds: as they are now.
+    pub(super) fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError> {
+        let mut customers = BTreeMap::new();
+        let next = self.walk(after, limit, |key, customer| {
+            customers.insert(key.to_vec(), customer.clone());
+        })?;
+        Ok(Page { customers: customers.into_iter().collect(), next })
+    }
+
+    /// Shows customers in the order of their keys, about `limit` of them after `after`, as they are now; those that the
+    /// store does not have yet come last. The key to go on after, if there are more.
     pub(super) fn visit(
         &self,
         after: Option<&[u8]>,
         limit: usize,
         mut each: impl FnMut(&str, &Customer),
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let page = self.store.scan(after, limit)?;
-        let end = page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone());
-        let mut show = |key: &[u8], customer: &Customer| {
+        self.walk(after, limit, |key, customer| {
             if let Some(customer_id) = customer_id_of(key).filter(|_| customer.own_time.is_some()) {
                 each(customer_id, customer);
             }
-        };
-        for (key, bytes) in &page {
-            match self.cached.get(key) {
-                Some(entry) => show(key, &entry.customer),
-                None if customer_id_of(key).is_some() => show(key, &self.decoded(bytes)?),
-                None => {}
+        })
+    }
+
+    fn walk(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+        mut each: impl FnMut(&[u8], &Customer),
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let page = self.store.scan(after, limit)?;
+        let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone());
+        for (key, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
+            match self.find(key) {
+                Some(slot) => each(key, self.get(slot)),
+                None => each(key, &self.decoded(bytes)?),
             }
         }
-        // Those that the store does not have yet.
-        let in_page = |key: &&Vec<u8>| {
-            after.is_none_or(|after| after < key.as_slice())
-                && end.as_ref().is_none_or(|end| *key <= end)
-                && page.binary_search_by(|(stored, _)| stored.cmp(key)).is_err()
+        let is_here = |key: &[u8]| {
+            after.is_none_or(|after| key > after)
+                && next.as_ref().is_none_or(|end| key <= end.as_slice())
+                && page.binary_search_by(|(stored, _)| stored.as_slice().cmp(key)).is_err()
         };
-        for (key, entry) in self.dirty.iter().filter(in_page).filter_map(|key| self.cached.get_key_value(key)) {
-            show(key, &entry.customer);
+        // Nobody is listed twice: who is not saved is shown with those, whether they changed again since or not.
+        let uncommitted = self.dirty.iter().filter(|slot| !self.slots[slot.index()].unsaved);
+        for slot in self.unsaved.iter().chain(uncommitted).filter(|slot| is_here(self.key(**slot))) {
+            each(self.key(*slot), self.get(*slot));
         }
-        Ok(end)
+        Ok(next)
     }
 
     /// Puts a customer as they are now in the place of what they were.
     pub(super) fn replace(&mut self, customer_id: &str, customer: Customer) -> Result<(), StoreError> {
-        let entry = self.load(customer_id)?;
-        if entry.customer == customer {
+        let slot = self.load(customer_id)?;
+        if *self.get(slot) == customer {
             // At most what is derived differs, which is not stored.
-            entry.customer = customer;
+            self.slots[slot.index()].customer = customer;
             return Ok(());
         }
-        *self.touch(customer_id)? = customer;
-        self.reschedule(customer_id);
+        *self.touch(slot) = customer;
+        self.reschedule(slot);
         Ok(())
     }
 
-    pub(super) fn updates(&self) -> Vec<Update> {
-        let dirty = self.dirty.iter().filter_map(|key| self.cached.get_key_value(key));
-        dirty
-            .map(|(key, entry)| Update {
-                key: key.clone(),
+    /// Tells each customer who changed since the last commit: key and encoded value, `None` for one who is removed.
+    pub(super) fn changed<E>(&mut self, mut tell: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
+        let mut bytes = Vec::new();
+        for slot in &self.dirty {
+            let entry = &mut self.slots[slot.index()];
+            if entry.removed {
+                tell(&entry.key, None)?;
+                continue;
+            }
+            bytes.clear();
+            encode_into(&entry.customer, &mut bytes);
+            let weight = weight_of(bytes.len());
+            self.weight = self.weight - entry.weight + weight;
+            entry.weight = weight;
+            tell(&entry.key, Some(&bytes))?;
+        }
+        Ok(())
+    }
+
+    /// What changed is committed. Part of what is unsaved goes to the store: `share` of the round, which is the part of
+    /// the time for a round that has passed since the last commit.
+    /// `updates` are of the partition itself, and go there at once.
+    pub(super) fn committed(
+        &mut self,
+        updates: Vec<Update>,
+        marker: Option<&[u8]>,
+        share: f64,
+    ) -> Result<(), StoreError> {
+        if !updates.is_empty() {
+            self.store.write(&Batch { updates, marker: None })?;
+        }
+        for slot in self.dirty.drain(..) {
+            let entry = &mut self.slots[slot.index()];
+            entry.dirty = false;
+            let has_deadline = entry.customer.deadline.is_some() && !entry.removed;
+            let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
+            self.n_deadlines += i64::from(has_deadline) - i64::from(had_deadline);
+            if !std::mem::replace(&mut entry.unsaved, true) {
+                self.unsaved.push_back(slot);
+            }
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rough part of a number of customers in memory"
+        )]
+        let mut quota = (self.round.length as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
+        if self.weight > self.weight_max {
+            quota = quota.max(RELIEF).max(self.unsaved.len() / 4);
+        }
+        self.save_some(marker, quota)?;
+        self.let_go();
+        Ok(())
+    }
+
+    /// Writes all that is committed to the store. Does nothing while something is not committed: what it changed is not
+    /// known any more as it was before.
+    pub(super) fn save(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
+        if !self.dirty.is_empty() {
+            return Ok(());
+        }
+        self.round = Round { marker: marker.map(<[u8]>::to_vec), remaining: self.unsaved.len(), length: 0 };
+        self.save_some(marker, self.unsaved.len())
+    }
+
+    fn save_some(&mut self, marker: Option<&[u8]>, quota: usize) -> Result<(), StoreError> {
+        let n_saved = quota.min(self.unsaved.len());
+        let mut batch = Batch::default();
+        for slot in self.unsaved.iter().take(n_saved) {
+            let entry = &self.slots[slot.index()];
+            batch.updates.push(Update {
+                key: entry.key.to_vec(),
                 value: (!entry.removed).then(|| encode(&entry.customer)),
                 previous_deadline: entry.stored_deadline,
                 deadline: entry.customer.deadline.filter(|_| !entry.removed),
-            })
-            .collect()
-    }
-
-    pub(super) fn committed(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.store.write(batch)?;
-        for key in self.dirty.drain(..) {
-            if let Some(entry) = self.cached.get_mut(&key) {
-                entry.dirty = false;
-                entry.stored_deadline = entry.customer.deadline;
-                if let Some(listed) = entry.listed_deadline.take() {
-                    self.deadlines.remove(&(listed, key.clone()));
-                }
-                if entry.removed {
-                    self.cached.remove(&key);
-                }
+            });
+        }
+        let ends_round = n_saved >= self.round.remaining;
+        if ends_round {
+            batch.marker = self.round.marker.take();
+        }
+        if !batch.updates.is_empty() || batch.marker.is_some() {
+            self.store.write(&batch)?;
+        }
+        for slot in self.unsaved.drain(..n_saved) {
+            let entry = &mut self.slots[slot.index()];
+            entry.unsaved = false;
+            let deadline = entry.customer.deadline.filter(|_| !entry.removed);
+            if entry.stored_deadline != deadline {
+                (entry.stored_deadline, entry.loaded_deadline) = (deadline, None);
+                self.passed = self.passed.min(deadline.unwrap_or(i64::MAX));
             }
         }
-        self.forget_fetched();
-        if self.cached.len() > CACHED_MAX {
-            self.cached.clear();
+        self.round.remaining = self.round.remaining.saturating_sub(n_saved);
+        if ends_round {
+            let length = self.unsaved.len();
+            self.round = Round { marker: marker.map(<[u8]>::to_vec), remaining: length, length };
         }
         Ok(())
     }
 
-    pub(super) fn aborted(&mut self) {
-        self.cached.clear();
+    /// Lets customers go who were not used lately and are in the store, until memory is what it should be.
+    fn let_go(&mut self) {
+        if self.weight <= self.weight_max {
+            return;
+        }
+        let mut any = false;
+        for _ in 0..2 * self.slots.len() {
+            if self.weight <= self.weight_max {
+                break;
+            }
+            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            let entry = &mut self.slots[self.hand];
+            if entry.key.is_empty() || entry.unsaved || entry.dirty || std::mem::take(&mut entry.used) {
+                continue;
+            }
+            let slot = Slot(u32::try_from(self.hand).unwrap_or(u32::MAX));
+            let hash = self.hasher.hash_one(&*entry.key);
+            self.weight -= entry.weight;
+            if let Ok(found) = self.by_key.find_entry(hash, |other| *other == slot) {
+                found.remove();
+            }
+            self.slots[slot.index()] = Cached::default();
+            self.free.push(slot);
+            any = true;
+        }
+        if any {
+            // Their deadlines are the store's to tell from now on.
+            self.forget_fetched();
+        }
+    }
+
+    /// Throws away what is in memory: the customers are as the store has them.
+    pub(super) fn discard(&mut self) {
+        self.slots.clear();
+        self.free.clear();
+        self.by_key.clear();
         self.dirty.clear();
+        self.unsaved.clear();
+        self.round = Round::default();
         self.deadlines.clear();
+        self.weight = 0;
         self.reads = Reads::default();
+        self.any_erased = None;
+        self.passed = i64::MIN;
         self.forget_fetched();
     }
+}
+
+fn weight_of(n_bytes: usize) -> usize {
+    WEIGHT_FIXED + WEIGHT_PER_BYTE * n_bytes
 }

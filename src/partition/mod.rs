@@ -19,10 +19,10 @@ use crate::engine::customer::Customer;
 use crate::engine::effects::{Change, Outcome, Refusal};
 use crate::engine::record::{Body, Envelope, Origin, Record};
 use crate::engine::{Applied, Engine, catalog};
-use crate::store::{Batch, Store, StoreError, Update};
+use crate::store::{Store, StoreError, Update};
 pub use clock::Clock;
-use customers::Customers;
-pub use customers::{ErasureKey, customer_id_of, is_customer, key_of};
+use customers::{Customers, Slot};
+pub use customers::{ErasureKey, Page, customer_id_of, is_customer, key_of};
 use names::Names;
 use percentiles::Percentiles;
 pub use percentiles::Refresh;
@@ -36,8 +36,6 @@ pub const INSTANTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_40
 pub struct Partition<S> {
     engine: Engine,
     clock: Clock,
-    /// The clock as of the last commit, to go back to.
-    committed_clock: Clock,
     customers: Customers<S>,
     percentiles: Percentiles,
     names: Names,
@@ -66,10 +64,8 @@ pub struct Counts {
 impl<S: Store> Partition<S> {
     /// A partition over what `store` holds, its clock at `clock`.
     pub fn new(engine: Engine, store: S, erasure_key: ErasureKey, clock: Option<i64>) -> Self {
-        let clock = Clock::new(clock);
         Self {
-            clock,
-            committed_clock: clock,
+            clock: Clock::new(clock),
             percentiles: Percentiles::new(engine.catalog(), engine.limits().percentile_refresh_ms),
             names: Names::of(engine.catalog()),
             search: Search::default(),
@@ -84,7 +80,7 @@ impl<S: Store> Partition<S> {
     /// record as it would then. Whether none is left, so that offering it costs no more than the record itself.
     ///
     /// # Errors
-    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn make_way(&mut self, record: &Record, wall_ms: Option<i64>, budget: usize) -> Result<bool, StoreError> {
         let occurred_at = record.envelope.occurred_at;
         let mut clock = self.clock;
@@ -93,7 +89,8 @@ impl<S: Store> Partition<S> {
         if self.customers.next_due(now)?.is_none() || self.refusal(record, wall_ms).is_some() {
             return Ok(true);
         }
-        let customer = self.customers.load_or_new(&record.envelope.customer_id)?;
+        let slot = self.customers.load(&record.envelope.customer_id)?;
+        let customer = self.customers.get(slot);
         let is_dropped = customer.erased_at.is_some_and(|erased_at| occurred_at < erased_at)
             || customer.has_seen(catalog::key(&record.envelope.event_id), self.engine.limits());
         if is_dropped {
@@ -103,17 +100,23 @@ impl<S: Store> Partition<S> {
         self.pass_deadlines(budget)
     }
 
+    /// Bytes that customers in memory may take, roughly; those that are not in the store yet come on top.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.customers.limit_memory(bytes);
+    }
+
     /// Takes a record in: refuses it, drops it, or applies it, after the flips of all customers that the clock passes
     /// with it. `wall_ms` is the wall clock, live; a replay has none.
     ///
     /// # Errors
-    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn offer(&mut self, record: &Record, origin: &Origin, wall_ms: Option<i64>) -> Result<Outcome, StoreError> {
         let envelope = &record.envelope;
         if let Some(refusal) = self.refusal(record, wall_ms) {
             return Ok(Outcome::Refused(refusal));
         }
-        let customer = self.customers.load_or_new(&envelope.customer_id)?;
+        let slot = self.customers.load(&envelope.customer_id)?;
+        let customer = self.customers.get(slot);
         if customer.erased_at.is_some_and(|erased_at| envelope.occurred_at < erased_at) {
             return Ok(Outcome::Erased);
         }
@@ -122,7 +125,7 @@ impl<S: Store> Partition<S> {
         }
         self.clock.follow(envelope.occurred_at, self.engine.limits().grace_ms, wall_ms);
         self.pass_deadlines(usize::MAX)?;
-        self.apply(record, origin)?;
+        self.apply(slot, record, origin);
         // What a late record leads to may be behind the clock already.
         if self.clock.now().is_some_and(|now| envelope.occurred_at < now) {
             self.pass_deadlines(usize::MAX)?;
@@ -150,28 +153,26 @@ impl<S: Store> Partition<S> {
         (is_event && is_late).then_some(Refusal::TooLate)
     }
 
-    fn apply(&mut self, record: &Record, origin: &Origin) -> Result<(), StoreError> {
-        let customer_id = &record.envelope.customer_id;
-        let customer = self.customers.touch(customer_id)?;
+    fn apply(&mut self, slot: Slot, record: &Record, origin: &Origin) {
+        let customer = self.customers.touch(slot);
         let Applied { erased, undeclared_traits, misfit_traits } =
             self.engine.apply(customer, record, origin, &mut self.changes);
-        self.percentiles.touched(customer_id);
+        self.percentiles.touched(&record.envelope.customer_id);
         self.counts.undeclared_traits += undeclared_traits as u64;
         self.counts.misfit_traits += misfit_traits as u64;
         if erased {
             self.counts.erased_customers += 1;
-            self.customers.erase(customer_id, record.envelope.occurred_at)?;
+            self.customers.erase(slot, record.envelope.occurred_at);
         } else {
-            self.customers.reschedule(customer_id);
+            self.customers.reschedule(slot);
         }
-        Ok(())
     }
 
     /// Moves the clock on, for the wall clock once everything has been read, or the end of a replay; at most `budget`
     /// deadlines are passed. Whether all that are due are done.
     ///
     /// # Errors
-    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn advance(&mut self, clock_ms: i64, budget: usize) -> Result<bool, StoreError> {
         self.clock.advance(clock_ms);
         self.pass_deadlines(budget)
@@ -182,18 +183,17 @@ impl<S: Store> Partition<S> {
         let Some(now) = self.clock.now() else { return Ok(true) };
         for _ in 0..budget {
             let due = self.customers.next_due(now)?;
-            if self.refresh_at_once(due.as_ref().map(|(deadline, _)| *deadline), now)? {
+            if self.refresh_at_once(due.map(|(deadline, _)| deadline), now)? {
                 continue;
             }
-            let Some((_, key)) = due else { return Ok(true) };
-            let Some(customer_id) = customer_id_of(&key) else { continue };
-            let customer_id = CompactString::from(customer_id);
-            let customer = self.customers.touch(&customer_id)?;
+            let Some((_, slot)) = due else { return Ok(true) };
+            let customer_id = CompactString::from(customer_id_of(self.customers.key(slot)).unwrap_or_default());
+            let customer = self.customers.touch(slot);
             // One step at a time, so that customers' flips come in one order.
             let until = customer.deadline.map_or(now, |deadline| deadline.saturating_add(1).min(now));
             self.engine.elapse(&customer_id, customer, until, &mut self.changes);
             self.percentiles.touched(&customer_id);
-            self.customers.reschedule(&customer_id);
+            self.customers.reschedule(slot);
             self.counts.deadlines += 1;
         }
         Ok(false)
@@ -207,13 +207,14 @@ impl<S: Store> Partition<S> {
     /// Evaluates a customer under the present definitions, which are new to them.
     ///
     /// # Errors
-    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn redefine(&mut self, customer_id: &str) -> Result<(), StoreError> {
-        let customer = self.customers.touch(customer_id)?;
+        let slot = self.customers.load(customer_id)?;
+        let customer = self.customers.touch(slot);
         let now = self.clock.now().or(customer.own_time).unwrap_or(0);
         let former = |key| self.names.former(key);
         self.engine.redefine(customer_id, customer, now, former, &mut self.changes);
-        self.customers.reschedule(customer_id);
+        self.customers.reschedule(slot);
         Ok(())
     }
 
@@ -271,33 +272,68 @@ impl<S: Store> Partition<S> {
         Counts { cache_hits, cache_misses, ..std::mem::take(&mut self.counts) }
     }
 
-    /// The customers that changed since the last commit, as the changelog and the store hold them. The partition keeps
-    /// them until [`committed`](Self::committed) or [`aborted`](Self::aborted).
-    pub fn updates(&self) -> Vec<Update> {
-        let mut updates = self.customers.updates();
-        updates.extend(self.percentiles.updates());
-        updates.extend(self.names.update());
-        updates
-    }
-
-    /// Hands what changed to the store, now that the transaction with the same updates has committed.
+    /// Customers in key order, starting after a key, at most `limit` of the store's and those it does not hold yet: as of
+    /// now, uncommitted changes included.
     ///
     /// # Errors
-    /// When the store fails; it then holds nothing of the batch and must be restored from the changelog.
-    pub fn committed(&mut self, updates: Vec<Update>, marker: Option<Vec<u8>>) -> Result<(), StoreError> {
-        self.committed_clock = self.clock;
-        self.percentiles.committed();
-        self.names.committed();
-        self.customers.committed(&Batch { updates, marker })
+    /// When the store fails.
+    pub fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError> {
+        self.customers.scan(after, limit)
     }
 
-    /// Throws away all that is not committed.
-    pub fn aborted(&mut self) {
-        self.clock = self.committed_clock;
+    /// Tells each customer who changed since the last commit, as the changelog holds them: key and encoded value, `None`
+    /// for one who is removed.
+    ///
+    /// # Errors
+    /// Those of `tell`.
+    pub fn changed<E>(&mut self, mut tell: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
+        self.customers.changed(&mut tell)?;
+        for Update { key, value, .. } in self.own_updates() {
+            tell(&key, value.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// What is of the partition and no customer.
+    fn own_updates(&self) -> Vec<Update> {
+        self.percentiles.updates().into_iter().chain(self.names.update()).collect()
+    }
+
+    /// What [changed](Self::changed) is committed, and `marker` says how far that is. The store is written behind: now
+    /// `share` of what waits for it, 1 for all that waited since the round of writing began.
+    ///
+    /// # Errors
+    /// When the store fails; it must then be restored from the changelog.
+    pub fn committed(&mut self, marker: Option<&[u8]>, share: f64) -> Result<(), StoreError> {
+        let updates = self.own_updates();
+        self.percentiles.committed();
+        self.names.committed();
+        self.customers.committed(updates, marker, share)
+    }
+
+    /// Writes all that is committed to the store, with its marker. Does nothing while something is not committed.
+    ///
+    /// # Errors
+    /// When the store fails; it must then be restored from the changelog.
+    pub fn save(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
+        self.customers.save(marker)
+    }
+
+    /// How many deadlines the clock has passed that are still to be looked at, and by how many more customers have one
+    /// than in the beginning, as committed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn timers(&mut self) -> Result<(u64, i64), StoreError> {
+        self.customers.timers(self.clock.now().unwrap_or(i64::MIN))
+    }
+
+    /// Throws away all that is not saved.
+    pub fn discard(&mut self) {
         self.changes.clear();
         self.percentiles.aborted();
         self.engine.set_cut_offs(self.percentiles.cut_offs());
         self.counts = Counts::default();
-        self.customers.aborted();
+        self.customers.discard();
     }
 }

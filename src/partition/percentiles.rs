@@ -204,7 +204,7 @@ impl<S: Store> Partition<S> {
     /// Does a step of what percentiles need, over about `limit` customers. Whoever changes sides is among the changes.
     ///
     /// # Errors
-    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn refresh(&mut self, limit: usize) -> Result<Refresh, StoreError> {
         let Some(now) = self.clock.now().filter(|_| !self.percentiles.keys.is_empty()) else {
             return Ok(Refresh::Done);

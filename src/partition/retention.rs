@@ -26,7 +26,7 @@ impl<S: Store> Partition<S> {
     /// end their memberships are among the changes. How many were forgotten, and whether there is more to do at once.
     ///
     /// # Errors
-    /// When the store fails; the partition must then be [`aborted`](Self::aborted).
+    /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn forget_idle(&mut self, limit: usize) -> Result<(usize, bool), StoreError> {
         let (Some(now), Some(retention_ms)) = (self.clock.now(), self.engine.limits().retention_ms) else {
             return Ok((0, false));
@@ -52,10 +52,12 @@ impl<S: Store> Partition<S> {
     }
 
     fn forget(&mut self, customer_id: &str, at: i64) -> Result<(), StoreError> {
-        let customer = self.customers.touch(customer_id)?;
+        let slot = self.customers.load(customer_id)?;
+        let customer = self.customers.touch(slot);
         self.engine.forget(customer_id, customer, at, &mut self.changes);
         self.percentiles.touched(customer_id);
         self.counts.erased_customers += 1;
-        self.customers.erase(customer_id, at)
+        self.customers.erase(slot, at);
+        Ok(())
     }
 }

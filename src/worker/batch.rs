@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
 
 use crate::engine::effects::{Cause, Change, Outcome};
 use crate::engine::record::{Origin, Record};
-use crate::kafka::consumer::Message;
+use crate::kafka::KafkaError;
+use crate::kafka::consumer::{Consumer, Message};
 use crate::kafka::merge::{Merge, Next};
 use crate::partition::{Partition, Refresh, customer_id_of};
 use crate::store::rocks::RocksStore;
-use crate::store::{Store, StoreError, Update};
+use crate::store::{Store, StoreError};
 use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
 use crate::wire::cloud_event::TRACE_HEADERS;
 
+use super::clock::now;
 use super::dead_letter::DeadLetter;
 use super::decode::{Decoded, Decoders};
 use super::exchange::{self, Exchange, Told};
@@ -26,9 +29,11 @@ use super::settings::Input;
 const BACKLOG_MS: i64 = 1_000;
 /// While a backlog is caught up with, news of the end of a topic is believed for this long, milliseconds.
 const BELIEVED_MS: i64 = 500;
-/// A lane with so many records is not fetched any further, and again once it has no more than the second.
-const LANE_FULL: usize = 8_192;
-const LANE_LOW: usize = 2_048;
+/// A lane has so many records at most; the others wait to be taken.
+const LANE_FULL: usize = 1_024;
+/// A customer who changed is written to the store within this time, memory permitting; after a crash so much of the
+/// changelog is read again.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 /// Deadlines passed, or customers looked at under new definitions, before anything else gets its turn.
 const BUDGET: usize = 1_000;
 
@@ -114,8 +119,6 @@ pub(super) struct Owned<'c> {
     /// The store behind the partition, to flush and measure.
     pub(super) store: RocksStore,
     pub(super) merge: Merge<Fetched<'c>>,
-    /// Lanes that are not fetched for now.
-    paused: Vec<bool>,
     /// By lane: the offset of the next record to apply.
     next: Vec<i64>,
     committed_next: Vec<i64>,
@@ -130,8 +133,11 @@ pub(super) struct Owned<'c> {
     told: Option<Told>,
     /// How many members each segment has here, as committed.
     members: HashMap<Arc<str>, i64>,
-    /// How many customers here have a deadline, as committed.
+    /// How many customers here had a deadline in the beginning.
     n_deadlines: u64,
+    /// The marker of the last commit as the store holds it; `None` before there is one, or if its place is not known.
+    stored_marker: Option<Vec<u8>>,
+    committed_at: Instant,
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -148,7 +154,6 @@ impl<'c> Owned<'c> {
             partition,
             store,
             merge: Merge::new(positions.iter().copied()),
-            paused: vec![false; positions.len()],
             committed_next: positions.clone(),
             next: positions,
             origins: inputs.iter().map(origin).collect(),
@@ -158,20 +163,30 @@ impl<'c> Owned<'c> {
             told: None,
             members,
             n_deadlines,
+            stored_marker: None,
+            committed_at: now(),
             metrics,
         }
     }
 
-    /// Takes a fetched message in. Whether its lane is full, so that it is not to be fetched any further.
-    pub(super) fn push(&mut self, message: Message<'c>, tools: &mut Tools<'_>) -> bool {
+    /// Takes a fetched message in.
+    pub(super) fn push(&mut self, message: Message<'c>, tools: &mut Tools<'_>) {
         let decoded = tools.decoders.decode(message.value());
         let (lane, offset) = (message.lane(), message.offset());
         self.merge.push(lane, offset, merge_instant(&decoded, tools), Fetched { message, decoded });
-        let full = self.merge.lane_len(lane) >= LANE_FULL;
-        match self.paused.get_mut(lane) {
-            Some(paused) if full => !std::mem::replace(paused, true),
-            _ => false,
+    }
+
+    /// Takes in what is fetched, as far as there is room. How many messages that were.
+    pub(super) fn fetch(&mut self, consumer: &'c Consumer, tools: &mut Tools<'_>) -> Result<usize, KafkaError> {
+        let mut n_fetched = 0;
+        for lane in 0..self.next.len() {
+            while self.merge.lane_len(lane) < LANE_FULL {
+                let Some(message) = consumer.take(lane, self.number)? else { break };
+                self.push(message, tools);
+                n_fetched += 1;
+            }
         }
+        Ok(n_fetched)
     }
 
     /// Applies records while the next one is known, at most `budget`.
@@ -317,7 +332,7 @@ impl<'c> Owned<'c> {
     /// Evaluates some more customers under definitions that are new to them.
     fn look_at_customers(&mut self) -> Result<Wants, StoreError> {
         let Some(sweep) = self.sweep.take() else { return Ok(Wants::Turn) };
-        let page = self.store.scan(sweep.after.as_deref(), BUDGET)?;
+        let page = self.partition.store().scan(sweep.after.as_deref(), BUDGET)?;
         for (key, _) in &page {
             if let Some(customer_id) = customer_id_of(key) {
                 self.partition.redefine(customer_id)?;
@@ -374,27 +389,10 @@ impl<'c> Owned<'c> {
         Ok(is_going)
     }
 
-    /// Lanes that are paused and have few enough records again; they count as fetched from now on.
-    pub(super) fn take_resumable(&mut self) -> Vec<usize> {
-        let mut lanes = Vec::new();
-        for (lane, paused) in self.paused.iter_mut().enumerate() {
-            if *paused && self.merge.lane_len(lane) <= LANE_LOW {
-                *paused = false;
-                lanes.push(lane);
-            }
-        }
-        lanes
-    }
-
     /// By lane: how many offsets the broker is known to hold that are not applied.
     pub(super) fn lags(&self) -> impl Iterator<Item = i64> + '_ {
         let fetched = self.merge.positions().zip(&self.next).map(|(position, next)| position - next);
         self.merge.behind().zip(fetched).map(|(behind, fetched)| behind + fetched)
-    }
-
-    /// All lanes are fetched again.
-    pub(super) fn unpause(&mut self) {
-        self.paused.fill(false);
     }
 
     /// Whether there is anything to commit besides the clock.
@@ -428,22 +426,10 @@ impl<'c> Owned<'c> {
         Marker::new(self.marker.transaction + 1, offsets, self.partition.clock(), partitions, definitions)
     }
 
-    /// How many customers' deadlines the clock has passed, and how many are ahead, as committed. So many are due at most
-    /// for a moment, and more than some thousands are not counted.
-    pub(super) fn timers(&self) -> Result<(u64, u64), StoreError> {
-        const ENOUGH: usize = 10_000;
-        let due = match self.partition.clock() {
-            Some(now) => self.store.due(now, None, ENOUGH)?.len() as u64,
-            None => 0,
-        };
-        Ok((due, self.n_deadlines.saturating_sub(due)))
-    }
-
-    /// Keeps count of the customers with a deadline, as a commit goes to the store.
-    pub(super) fn count_deadlines(&mut self, updates: &[Update]) {
-        let before = updates.iter().filter(|update| update.previous_deadline.is_some()).count() as u64;
-        let after = updates.iter().filter(|update| update.deadline.is_some()).count() as u64;
-        self.n_deadlines = (self.n_deadlines + after).saturating_sub(before);
+    /// How many customers' deadlines the clock has passed, and how many are ahead, as committed.
+    pub(super) fn timers(&mut self) -> Result<(u64, u64), StoreError> {
+        let (due, moved) = self.partition.timers()?;
+        Ok((due, self.n_deadlines.saturating_add_signed(moved).saturating_sub(due)))
     }
 
     /// How many members each segment has here, as committed.
@@ -451,8 +437,8 @@ impl<'c> Owned<'c> {
         self.members.iter().map(|(segment, count)| (&**segment, *count))
     }
 
-    /// What was pending is committed.
-    pub(super) fn committed(&mut self, marker: Marker) {
+    /// What was pending is committed; `stored_marker` is the marker as the store holds it. The store is written behind.
+    pub(super) fn committed(&mut self, marker: Marker, stored_marker: Option<Vec<u8>>) -> Result<(), StoreError> {
         for PendingChange { change, .. } in &self.pending.changes {
             *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
         }
@@ -463,18 +449,19 @@ impl<'c> Owned<'c> {
         if let Some(told) = &mut self.told {
             told.is_committed = true;
         }
+        let since = std::mem::replace(&mut self.committed_at, now());
+        let share = (self.committed_at - since).as_secs_f64() / WRITTEN_WITHIN.as_secs_f64();
+        self.stored_marker = stored_marker;
+        self.partition.committed(self.stored_marker.as_deref(), share)
     }
 
-    /// What was pending is not committed: back to the last commit, whose offsets are to be fetched from again.
-    pub(super) fn aborted(&mut self) {
-        self.partition.aborted();
-        self.next.clone_from(&self.committed_next);
-        self.merge = Merge::new(self.next.iter().copied());
-        self.paused.fill(false);
-        self.pending = Pending::default();
-        self.told = None;
-        let redefined = self.marker.transaction > 0 && self.marker.definitions != self.partition.catalog().hash;
-        self.sweep = redefined.then(Sweep::default);
+    /// Writes what is committed to disk, so that whoever takes the partition up here has nothing to read. Not if something
+    /// is not committed, which has taken the place of what was.
+    pub(super) fn save(&mut self) -> Result<(), StoreError> {
+        if self.stored_marker.is_some() && !self.is_dirty() && !self.is_clock_dirty() {
+            self.partition.save(self.stored_marker.as_deref())?;
+        }
+        self.store.flush()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::kafka::consumer::{Consumer, Offsets};
 use crate::kafka::transaction::{Failure, Producer};
-use crate::store::{StoreError, Update};
+use crate::store::StoreError;
 
 use super::batch::Owned;
 use super::clock::wall_ms;
@@ -27,7 +27,6 @@ pub(super) enum CommitError {
 /// A partition's part of the transaction under way.
 struct Part<'o, 'c> {
     owned: &'o mut Owned<'c>,
-    updates: Vec<Update>,
     marker: Marker,
 }
 
@@ -53,8 +52,8 @@ pub(super) fn commit<'o, 'c: 'o>(
     let mut parts = Vec::new();
     let mut offsets = Offsets::new();
     for owned in owned {
-        let part = Part { updates: owned.partition.updates(), marker: owned.next_marker(partitions), owned };
-        send(producer, outbox, &part, parts.len())?;
+        let mut part = Part { marker: owned.next_marker(partitions), owned };
+        send(producer, outbox, &mut part, parts.len())?;
         let next = part.owned.next().iter().enumerate();
         offsets.extend(next.map(|(lane, offset)| ((lane, part.owned.number), *offset)));
         parts.push(part);
@@ -75,8 +74,8 @@ pub(super) fn commit<'o, 'c: 'o>(
     Ok(())
 }
 
-fn send(producer: &mut Producer, outbox: &Outbox, part: &Part<'_, '_>, tag: usize) -> Result<(), Failure> {
-    let Part { owned, updates, marker } = part;
+fn send(producer: &mut Producer, outbox: &Outbox, part: &mut Part<'_, '_>, tag: usize) -> Result<(), Failure> {
+    let Part { owned, marker } = part;
     for pending in &owned.pending.changes {
         outbox.change(producer, pending)?;
     }
@@ -86,22 +85,19 @@ fn send(producer: &mut Producer, outbox: &Outbox, part: &Part<'_, '_>, tag: usiz
     for (key, value) in &owned.pending.distributions {
         outbox.distribution(producer, key, value)?;
     }
-    for update in updates {
-        outbox.update(producer, owned.number, update)?;
-    }
-    outbox.marker(producer, owned.number, marker, tag)
+    let number = owned.number;
+    owned.partition.changed(|key, value| outbox.customer(producer, number, key, value))?;
+    outbox.marker(producer, number, marker, tag)
 }
 
 fn store(parts: Vec<Part<'_, '_>>, marker_offsets: &BTreeMap<usize, i64>) -> Result<(), StoreError> {
     let written_at = wall_ms();
-    for (tag, Part { owned, updates, marker }) in parts.into_iter().enumerate() {
+    for (tag, Part { owned, marker }) in parts.into_iter().enumerate() {
         // The broker told where each marker is; without that the store would be brought forward from where it stands.
         let stored = marker_offsets
             .get(&tag)
             .map(|offset| encode(&StoredMarker { changelog_position: offset + 1, written_at, marker: marker.clone() }));
-        owned.count_deadlines(&updates);
-        owned.partition.committed(updates, stored)?;
-        owned.committed(marker);
+        owned.committed(marker, stored)?;
         reach("storing");
     }
     Ok(())

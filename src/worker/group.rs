@@ -251,7 +251,8 @@ impl Worker<'_> {
         let marker = marker.unwrap_or_else(blank);
         let evaluator = Evaluator::new(engine.catalog.clone(), engine.settings.limits);
         let erasure_key = engine.settings.erasure_key.clone();
-        let partition = Partition::new(evaluator, store.clone(), erasure_key, marker.clock).resumed()?;
+        let mut partition = Partition::new(evaluator, store.clone(), erasure_key, marker.clock).resumed()?;
+        partition.limit_memory(engine.customers_memory_bytes());
         let count = |key| census.members.get(&key).copied().unwrap_or_default();
         let members = partition.segment_names().map(|(key, name)| (name, count(key))).collect();
         let metrics = metrics.unwrap_or_else(|| self.metrics.partition(number));

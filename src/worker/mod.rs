@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::effects::Cause;
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::{Consumer, Membership, Message};
+use crate::kafka::consumer::{Consumer, Membership};
 use crate::kafka::transaction::{Failure, Producer};
 use crate::kafka::watchdog::Watchdog;
 use crate::store::StoreError;
@@ -43,8 +43,6 @@ use report::Report;
 pub use restore::RestoreError;
 use supervisor::Engine;
 
-/// Messages fetched before they are applied.
-const FETCH: usize = 4_096;
 /// Records applied to one partition before another gets its turn.
 const TURN: usize = 2_048;
 /// Customers looked at for percentiles before records get their turn, with and without records to apply.
@@ -137,6 +135,7 @@ fn run_as_member(
         group: engine.settings.application.clone(),
         instance: engine.settings.member(index),
         topics: engine.settings.input_topics(),
+        partitions: engine.partitions,
     };
     let consumer = Consumer::join(&engine.clients, &membership)?;
     let mut worker = Worker {
@@ -170,7 +169,7 @@ fn run_as_member(
     Ok((result, is_fenced))
 }
 
-impl<'c> Worker<'c> {
+impl Worker<'_> {
     fn work(&mut self) -> Result<(), WorkerError> {
         while !self.engine.stop.is_requested() {
             if let Err(error) = self.turn() {
@@ -217,16 +216,12 @@ impl<'c> Worker<'c> {
 
     /// Takes what has arrived; waits a little when there is nothing else to do.
     fn fetch(&mut self) -> Result<(), WorkerError> {
-        let mut timeout = if std::mem::take(&mut self.is_busy) { Duration::ZERO } else { self.patience() };
-        let wall_ms = wall_ms();
-        let mut n_fetched = 0;
-        while n_fetched < FETCH {
-            let Some(message) = self.consumer.poll(timeout)? else { break };
-            self.take_in(message, wall_ms)?;
-            n_fetched += 1;
-            timeout = Duration::ZERO;
+        let mut n_fetched = self.take_in()?;
+        if n_fetched == 0 && !std::mem::take(&mut self.is_busy) {
+            self.consumer.wait(self.patience());
+            n_fetched = self.take_in()?;
         }
-        self.is_busy = n_fetched == FETCH;
+        self.is_busy = n_fetched > 0;
         if n_fetched > 0 || !self.wants.values().any(|wants| *wants == Wants::Fetch) {
             self.starved_since = None;
             return Ok(());
@@ -253,20 +248,25 @@ impl<'c> Worker<'c> {
         }
     }
 
-    fn take_in(&mut self, message: Message<'c>, wall_ms: i64) -> Result<(), WorkerError> {
-        let Some(owned) = self.owned.get_mut(&message.partition()) else { return Ok(()) };
-        let (lane, partition) = (message.lane(), message.partition());
+    fn take_in(&mut self) -> Result<usize, WorkerError> {
         let mut tools = Tools {
             decoders: &mut self.decoders,
             metrics: &mut self.metrics,
             inputs: &self.engine.settings.inputs,
-            wall_ms,
+            wall_ms: wall_ms(),
             max_ahead_ms: self.engine.settings.limits.max_ahead_ms,
         };
-        if owned.push(message, &mut tools) {
-            self.consumer.pause(lane, partition)?;
+        let mut n_fetched = 0;
+        while let Some(message) = self.consumer.serve()? {
+            if let Some(owned) = self.owned.get_mut(&message.partition()) {
+                owned.push(message, &mut tools);
+                n_fetched += 1;
+            }
         }
-        Ok(())
+        for owned in self.owned.values_mut() {
+            n_fetched += owned.fetch(self.consumer, &mut tools)?;
+        }
+        Ok(n_fetched)
     }
 
     /// Applies what is next in each partition.
@@ -285,9 +285,6 @@ impl<'c> Worker<'c> {
             let wants = owned.apply(turn, &mut tools)?;
             self.is_busy |= wants == Wants::Turn;
             self.wants.insert(*number, wants);
-            for lane in owned.take_resumable() {
-                self.consumer.resume(lane, *number)?;
-            }
         }
         if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
             self.uncommitted_since = Some(began);
@@ -412,27 +409,23 @@ impl<'c> Worker<'c> {
             }
         };
         self.metrics.aborted(if aborted { "aborted" } else { "doubt" });
-        if aborted {
-            // Whoever has the partitions now, if it is not us, is told by the group; until then they are ours.
-            for owned in self.owned.values_mut() {
-                owned.aborted();
-            }
-            self.wants.clear();
-            self.fetch_again()?;
-            // Not in a tight circle, should the cause persist.
-            let _ = self.engine.stop.sleep(Duration::from_millis(100));
-            return Ok(());
-        }
-        // The outcome is settled by the next producer of this name; what it was, the changelog tells.
+        // What is in memory has taken the place of what was committed, which the changelog tells; and so it does what
+        // became of a transaction in doubt, once the next producer of this name has settled it. Whoever has the partitions
+        // now, if it is not us, is told by the group; until then they are ours.
         let numbers = self.numbers();
         self.stop_restoring();
         self.put_down();
-        self.renew_producer()?;
+        if aborted {
+            // Not in a tight circle, should the cause persist.
+            let _ = self.engine.stop.sleep(Duration::from_millis(100));
+        } else {
+            self.renew_producer()?;
+        }
         self.restore(numbers);
         Ok(())
     }
 
-    /// Fetches from where each partition has got to, as after a failed transaction.
+    /// Fetches from where each partition has got to, once it is restored.
     fn fetch_again(&mut self) -> Result<(), WorkerError> {
         if self.consumer.is_lost() {
             return Ok(());
@@ -441,7 +434,6 @@ impl<'c> Worker<'c> {
         for owned in self.owned.values_mut() {
             let positions = owned.fetch_positions();
             offsets.extend(positions.iter().enumerate().map(|(lane, offset)| ((lane, owned.number), *offset)));
-            owned.unpause();
         }
         Ok(self.consumer.assign(&offsets)?)
     }
@@ -465,12 +457,12 @@ impl<'c> Worker<'c> {
     /// Puts all partitions down; what they hold in memory only is written to disk, so that whoever takes them up here has
     /// less to read.
     fn put_down(&mut self) {
-        for (number, owned) in std::mem::take(&mut self.owned) {
+        for (number, mut owned) in std::mem::take(&mut self.owned) {
             for (segment, count) in owned.members() {
                 self.metrics.members_moved(segment, -count);
             }
-            if let Err(error) = owned.store.flush() {
-                tracing::warn!(partition = number, %error, "flushing a store");
+            if let Err(error) = owned.save() {
+                tracing::warn!(partition = number, %error, "writing a store");
             }
         }
         self.wants.clear();

@@ -1,7 +1,6 @@
 //! What a commit sends, in the formats that were promised.
 
 use crate::kafka::transaction::{Failure, Outgoing, Producer};
-use crate::store::Update;
 use crate::wire::change::{
     Header, change_id_digits, membership_key, write_avro_as, write_json_as, write_membership_avro,
     write_membership_json,
@@ -109,12 +108,19 @@ impl Outbox {
         })
     }
 
-    pub(super) fn update(&self, producer: &mut Producer, partition: i32, update: &Update) -> Result<(), Failure> {
+    /// Sends a customer to the changelog; no value for one who is removed.
+    pub(super) fn customer(
+        &self,
+        producer: &mut Producer,
+        partition: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), Failure> {
         producer.send(&Outgoing {
             topic: &self.changelog,
             partition: Some(partition),
-            key: Some(&update.key),
-            value: update.value.as_deref(),
+            key: Some(key),
+            value,
             headers: &[],
         })
     }

@@ -9,7 +9,6 @@ use crate::engine::explain::Explanation;
 use crate::engine::value::Value;
 use crate::partition::{Partition, customer_id_of};
 use crate::store::{Store, StoreError};
-use crate::wire;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +200,7 @@ fn explain<S: Store>(
     Answer::Explained { at, explanations: explained.collect() }
 }
 
-/// Members as they were committed; a page of customers at a time, so that memory does not depend on how many there are.
+/// Members, a page of customers at a time, so that memory does not depend on how many there are.
 fn members<S: Store>(
     partitions: &mut [&mut Partition<S>],
     segment: &str,
@@ -218,20 +217,18 @@ fn members<S: Store>(
         let mut after = after.map(crate::partition::key_of);
         let mut n_found = 0;
         while n_found < limit {
-            let page = partition.store().scan(after.as_deref(), PAGE)?;
-            for (customer_key, bytes) in &page {
-                let Some(customer_id) = customer_id_of(customer_key) else { continue };
-                let customer = wire::customer::decode(bytes);
-                let standing = customer.map(|customer| customer.standing(key)).unwrap_or_default();
-                if standing.member {
+            let page = partition.scan(after.as_deref(), PAGE)?;
+            for (customer_key, customer) in &page.customers {
+                let standing = customer.standing(key);
+                if let Some(customer_id) = customer_id_of(customer_key).filter(|_| standing.member) {
                     members.push((customer_id.to_owned(), standing.since));
                     n_found += 1;
                 }
             }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE => after = Some(last.clone()),
-                _ => break,
+            if page.next.is_none() {
+                break;
             }
+            after = page.next;
         }
     }
     members.sort();

@@ -131,8 +131,9 @@ impl Engine {
             format,
             source: source(&settings.application),
         };
-        let write_buffer_bytes = settings.store_memory_bytes / 4;
-        let cache_bytes = settings.store_memory_bytes;
+        // One half for the databases, the other for the customers in memory.
+        let cache_bytes = settings.store_memory_bytes / 2;
+        let write_buffer_bytes = cache_bytes / 4;
         let versions = catalog.segments.iter().map(|segment| (segment.name.as_str(), segment.definition.as_str()));
         telemetry.definitions_at_work(catalog.hash, versions);
         Ok(Self {
@@ -180,6 +181,11 @@ impl Engine {
             askers.push(asker);
         }
         Ok(Running { stop: self.stop.clone(), threads, watchdogs, askers, status: self.status.clone() })
+    }
+
+    /// Memory for the customers of one partition: as if all partitions were here.
+    pub(super) fn customers_memory_bytes(&self) -> usize {
+        self.settings.store_memory_bytes / 2 / usize::try_from(self.partitions).unwrap_or(1).max(1)
     }
 
     /// Says what a worker waits for. One that waits does not stand still.

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 pub struct Unreadable;
 
 /// Appends to a buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Writer {
     pub(super) bytes: Vec<u8>,
     /// Instants are written as distances from this one.
@@ -21,11 +21,16 @@ impl Writer {
     }
 
     pub(super) fn unsigned(&mut self, value: u64) {
-        self.wide(u128::from(value));
+        let mut value = value;
+        while value >= 0x80 {
+            self.bytes.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value.to_le_bytes()[0]);
     }
 
     pub(super) fn length(&mut self, length: usize) {
-        self.wide(length as u128);
+        self.unsigned(length as u64);
     }
 
     pub(super) fn hash(&mut self, hash: u64) {
@@ -48,14 +53,14 @@ impl Writer {
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
+    /// The same form for greater numbers, which are rare.
     fn wide(&mut self, mut value: u128) {
         loop {
-            let [low, ..] = value.to_le_bytes();
-            value >>= 7;
-            if value == 0 {
-                return self.bytes.push(low & 0x7f);
+            if let Ok(small) = u64::try_from(value) {
+                return self.unsigned(small);
             }
-            self.bytes.push(low | 0x80);
+            self.bytes.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
         }
     }
 }
@@ -117,6 +122,13 @@ impl<'a> Reader<'a> {
     }
 
     fn wide(&mut self) -> Result<u128, Unreadable> {
+        // Most are small.
+        if let Some((&first, rest)) = self.bytes.split_first()
+            && first < 0x80
+        {
+            self.bytes = rest;
+            return Ok(u128::from(first));
+        }
         let mut value = 0_u128;
         for shift in (0..u128::BITS).step_by(7) {
             let byte = self.byte()?;

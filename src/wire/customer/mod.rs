@@ -23,7 +23,14 @@ const VERSION: u8 = 1;
 /// The bytes of a customer.
 #[must_use]
 pub fn encode(customer: &Customer) -> Vec<u8> {
-    let mut writer = Writer::default();
+    let mut bytes = Vec::new();
+    encode_into(customer, &mut bytes);
+    bytes
+}
+
+/// Appends the bytes of a customer.
+pub fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
+    let mut writer = Writer { bytes: std::mem::take(bytes), origin: 0 };
     let w = &mut writer;
     w.byte(VERSION);
     option(w, customer.own_time, Writer::instant);
@@ -57,7 +64,7 @@ pub fn encode(customer: &Customer) -> Vec<u8> {
             w.instant(standing.since);
         }
     });
-    writer.bytes
+    *bytes = writer.bytes;
 }
 
 /// The customer of some bytes.
