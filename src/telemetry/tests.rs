@@ -24,6 +24,7 @@ fn what_was_counted_is_seen_after_the_commit() {
     worker.change(&"vip".into(), true);
     worker.change(&"vip".into(), false);
     worker.event_latency_seconds(0.002);
+    worker.profile_traits_dropped(2, 1);
     check(&telemetry, &["segue_events_total{outcome=\"processed\",type=\"click\"} 0"], &["vip"]);
     worker.committed(0.01);
     let lines = [
@@ -35,6 +36,8 @@ fn what_was_counted_is_seen_after_the_commit() {
         "segue_members{segment=\"vip\"} 1",
         "segue_change_latency_seconds_count{cause=\"event\"} 1",
         "segue_commit_seconds_count 1",
+        "segue_profile_traits_dropped_total{reason=\"undeclared\"} 2",
+        "segue_profile_traits_dropped_total{reason=\"misfit\"} 1",
         "segue_transactions_committed_total 1",
     ];
     check(&telemetry, &lines, &[]);

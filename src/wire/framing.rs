@@ -1,10 +1,6 @@
 //! What a message value is, by its first bytes.
 
-use apache_avro::Schema;
-use apache_avro::rabin::Rabin;
-
 use super::DecodeError;
-use super::canonical::fingerprint_of;
 
 /// How Avro's single-object encoding begins.
 pub(crate) const SINGLE_OBJECT_MARK: [u8; 2] = [0xc3, 0x01];
@@ -46,28 +42,9 @@ pub fn frame(value: &[u8]) -> Result<Frame<'_>, DecodeError> {
     }
 }
 
-/// The fingerprint of a schema as single-object messages carry it.
-#[must_use]
-pub fn fingerprint(schema: &Schema) -> [u8; 8] {
-    serde_json::to_value(schema).map_or_else(|_| rust_fingerprint(schema), |schema| fingerprint_of(&schema))
-}
-
-/// The fingerprint that messages carry which were written with the Rust library: of a form of the schema that keeps what the
-/// specification leaves out.
-#[must_use]
-pub fn rust_fingerprint(schema: &Schema) -> [u8; 8] {
-    let mut fingerprint = [0; 8];
-    for (to, from) in fingerprint.iter_mut().zip(schema.fingerprint::<Rabin>().bytes) {
-        *to = from;
-    }
-    fingerprint
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::schema::SchemaSet;
-    use apache_avro::headers::{HeaderBuilder, RabinFingerprintHeader};
 
     #[test]
     fn messages_are_told_apart() {
@@ -86,21 +63,6 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(frame(value), expected, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn what_the_rust_library_writes_is_known_too() {
-        let shipped = SchemaSet::shipped().unwrap();
-        for record in shipped.records() {
-            for fingerprint in [record.fingerprint, record.rust_fingerprint] {
-                let found = shipped.with_fingerprint(fingerprint).map(|found| &found.name);
-                assert_eq!(found, Some(&record.name));
-            }
-            let header = RabinFingerprintHeader::from_schema(&record.avro).build_header();
-            let mut ours = SINGLE_OBJECT_MARK.to_vec();
-            ours.extend(record.rust_fingerprint);
-            assert_eq!(ours, header, "{}", record.name);
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 
 use super::DecodeError;
 use super::avro::compile::{of_field, of_items};
+use super::avro::leaf::uuid_text;
 use super::avro::shape::{Shape, ShapeId, Shapes};
 use super::fill::{Buffers, Filling};
 use super::number;
@@ -37,6 +38,12 @@ pub enum JsonError {
         field: String,
         /// What it should be.
         expected: &'static str,
+    },
+    /// A number or an instant that the engine does not reckon with.
+    #[error("`{field}` is outside the supported range")]
+    OutOfRange {
+        /// The field, as a dotted path.
+        field: String,
     },
     /// A control record lacks what it is for.
     #[error("`{0}` is missing")]
@@ -222,7 +229,11 @@ impl Node {
             }
             _ => return Err(wrong(self.expected())),
         };
-        Ok(filling.put(&self.goals, value)?)
+        let is_fit = value.is_some();
+        match filling.put(&self.goals, value) {
+            Err(DecodeError::DoesNotFit) if !is_fit => Err(JsonError::OutOfRange { field: String::new() }),
+            put => Ok(put?),
+        }
     }
 
     fn is_occurred_at(&self) -> bool {
@@ -264,11 +275,10 @@ fn wrong(expected: &'static str) -> JsonError {
 
 /// The error, with the field it is in in front of its path.
 fn within(name: &str, error: JsonError) -> JsonError {
+    let path = |field: String| if field.is_empty() { name.to_owned() } else { format!("{name}.{field}") };
     match error {
-        JsonError::WrongType { field, expected } if field.is_empty() => {
-            JsonError::WrongType { field: name.to_owned(), expected }
-        }
-        JsonError::WrongType { field, expected } => JsonError::WrongType { field: format!("{name}.{field}"), expected },
+        JsonError::WrongType { field, expected } => JsonError::WrongType { field: path(field), expected },
+        JsonError::OutOfRange { field } => JsonError::OutOfRange { field: path(field) },
         other => other,
     }
 }
@@ -288,14 +298,22 @@ fn instant_of_number(text: &str) -> Option<i64> {
     number::instant(number::from_text(text)?.floor().try_into().ok()?)
 }
 
+/// Bytes as Avro's JSON has them: a character for each.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+}
+
 /// A default as Avro's JSON has it (decimals as the characters of their bytes, dates as days) in the form read here.
 fn plain_default(shapes: &Shapes, id: ShapeId, default: &Json) -> Json {
     let Some(known) = shapes.known(id) else { return default.clone() };
     match (shapes.get(known), default) {
         (Shape::Decimal { scale, .. }, Json::String(text)) => {
-            let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
-            let number = bytes.and_then(|bytes| number::from_unscaled(&bytes, *scale));
+            let number = bytes_of(text).and_then(|bytes| number::from_unscaled(&bytes, *scale));
             number.map_or(Json::Null, |number| Json::String(number.to_string()))
+        }
+        (Shape::Fixed { uuid: true, .. }, Json::String(text)) => {
+            let bytes = bytes_of(text).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+            bytes.map_or(Json::Null, |bytes| Json::String(uuid_text(&bytes).into()))
         }
         (Shape::Date, Json::Number(days)) => days.as_i64().and_then(number::midnight).into(),
         (Shape::Timestamp(unit), Json::Number(count)) => {

@@ -3,7 +3,7 @@
 use crate::engine::effects::Refusal;
 
 pub mod avro;
-pub(crate) mod canonical;
+pub mod canonical;
 pub mod change;
 pub mod cloud_event;
 pub mod container;

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use apache_avro::Schema;
 
+use super::avro::Decoder;
 use super::avro::shape::{FieldShape, RecordShape, Shape, ShapeError, ShapeId, Shapes, TimeUnit};
-use super::framing::{fingerprint, rust_fingerprint};
+use super::canonical::{fingerprint, fingerprints};
+use crate::engine::catalog::EventTypeId;
+use crate::engine::projection::Projection;
 use crate::engine::schema::{EventSchema, Field, FieldType, Schemas};
 use crate::engine::value::Type;
 
@@ -47,8 +50,6 @@ pub struct RecordSchema {
     pub avro: Schema,
     /// Of the schema, as single-object messages carry it.
     pub fingerprint: [u8; 8],
-    /// The same of messages that the Rust library of Avro wrote.
-    pub rust_fingerprint: [u8; 8],
     pub(crate) shapes: Arc<Shapes>,
 }
 
@@ -56,14 +57,19 @@ pub struct RecordSchema {
 #[derive(Debug, Clone, Default)]
 pub struct SchemaSet {
     records: BTreeMap<String, RecordSchema>,
+    /// By fingerprint, versions that producers write with, and the records they are of.
+    versions: BTreeMap<[u8; 8], (Schema, String)>,
     schemas: Schemas,
 }
+
+/// Where other versions of schemas lie, in a directory of schemas.
+const HISTORY: &str = "history";
 
 /// Why a set of schemas cannot be used. Names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// A file or the directory cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     Unreadable {
         /// Which.
         path: String,
@@ -79,7 +85,7 @@ pub enum SchemaError {
         message: String,
     },
     /// It names a type that cannot be used.
-    #[error("{file} cannot be used: {source}")]
+    #[error("{file} cannot be used")]
     Unusable {
         /// Which file.
         file: String,
@@ -107,8 +113,18 @@ pub enum SchemaError {
         /// Which field, with its type.
         field: &'static str,
     },
+    /// Another version of a schema that is no version of any.
+    #[error("{file} is no version of a record that is read here: {reason}")]
+    NoVersion {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// Two files define one record.
-    #[error("{file}: the record `{record}` is already defined in another file")]
+    #[error(
+        "{file}: the record `{record}` is already defined in another file; other versions of it go into `history/`"
+    )]
     Duplicate {
         /// The later file.
         file: String,
@@ -123,17 +139,24 @@ impl SchemaSet {
         Self::parse(&SHIPPED.map(|(file, text)| (file.to_owned(), text.to_owned())))
     }
 
-    /// All `.avsc` files of a directory; control records that it lacks are the shipped ones.
+    /// All `.avsc` files of a directory, with the versions in its `history`; control records that it lacks are the
+    /// shipped ones.
     pub fn load(directory: &Path) -> Result<Self, SchemaError> {
-        let mut set = Self::parse(&read_directory(directory)?)?;
-        set.add_missing(Self::shipped()?, |record| record.kind != RecordKind::Event);
-        Ok(set)
+        Self::with_shipped(directory, |record| record.kind != RecordKind::Event)
     }
 
     /// The shipped schemas and those of a directory, which win where both have a record.
     pub fn shipped_and(directory: &Path) -> Result<Self, SchemaError> {
+        Self::with_shipped(directory, |_| true)
+    }
+
+    fn with_shipped(directory: &Path, wanted: impl Fn(&RecordSchema) -> bool) -> Result<Self, SchemaError> {
         let mut set = Self::parse(&read_directory(directory)?)?;
-        set.add_missing(Self::shipped()?, |_| true);
+        set.add_missing(Self::shipped()?, wanted);
+        let history = directory.join(HISTORY);
+        if history.is_dir() {
+            set.add_versions(&read_directory(&history)?)?;
+        }
         Ok(set)
     }
 
@@ -147,8 +170,8 @@ impl SchemaSet {
             let Some((name, kind)) = classify(file, &shapes)? else { continue };
             let mut avro = avro;
             avro.denormalize(&others).map_err(|error| invalid(file, &error))?;
-            let (fingerprint, rust_fingerprint) = (fingerprint(&avro), rust_fingerprint(&avro));
-            let record = RecordSchema { name, kind, avro, fingerprint, rust_fingerprint, shapes: Arc::new(shapes) };
+            let fingerprint = fingerprint(&avro);
+            let record = RecordSchema { name, kind, avro, fingerprint, shapes: Arc::new(shapes) };
             if set.records.contains_key(&record.name) {
                 return Err(SchemaError::Duplicate { file: file.clone(), record: record.name });
             }
@@ -174,10 +197,43 @@ impl SchemaSet {
         self.records.values()
     }
 
-    /// The record whose schema has this fingerprint.
+    /// The schema that has this fingerprint, and the record that it is a version of.
     #[must_use]
-    pub fn with_fingerprint(&self, fingerprint: [u8; 8]) -> Option<&RecordSchema> {
-        self.records().find(|record| [record.fingerprint, record.rust_fingerprint].contains(&fingerprint))
+    pub fn with_fingerprint(&self, fingerprint: [u8; 8]) -> Option<(&Schema, &RecordSchema)> {
+        let is_own = |record: &&RecordSchema| {
+            record.fingerprint == fingerprint || fingerprints(&record.avro).contains(&fingerprint)
+        };
+        if let Some(record) = self.records().find(is_own) {
+            return Some((&record.avro, record));
+        }
+        let (version, record) = self.versions.get(&fingerprint)?;
+        Some((version, self.get(record)?))
+    }
+
+    /// Adds versions of records that producers write with: older ones, or newer. Each is complete in itself.
+    ///
+    /// # Errors
+    /// When one of them cannot be read as the record of the same name (or with that name as an alias).
+    pub fn add_versions(&mut self, files: &[(String, String)]) -> Result<(), SchemaError> {
+        for (file, text) in files {
+            let version = Schema::parse_str(text).map_err(|error| invalid(file, &error))?;
+            let no_version = |reason: String| SchemaError::NoVersion { file: file.clone(), reason };
+            let Some(record) = self.reader_of(&version) else {
+                let name = version.name().map_or_else(String::new, ToString::to_string);
+                return Err(no_version(format!("there is no record `{name}`")));
+            };
+            let readable = Decoder::new(&version, record, EventTypeId::default(), &Projection::default());
+            readable.map_err(|error| no_version(error.to_string()))?;
+            let name = record.name.clone();
+            self.add_version(&version, &name);
+        }
+        Ok(())
+    }
+
+    fn add_version(&mut self, version: &Schema, record: &str) {
+        for fingerprint in fingerprints(version) {
+            self.versions.insert(fingerprint, (version.clone(), record.to_owned()));
+        }
     }
 
     /// The record that data written with another schema belongs to: the one of the same name, or with that alias.
@@ -200,10 +256,17 @@ impl SchemaSet {
         self.records.insert(record.name.clone(), record);
     }
 
+    /// Adds the records that are missing; of those that are there, what they take the place of stays a version of them.
     fn add_missing(&mut self, other: Self, wanted: impl Fn(&RecordSchema) -> bool) {
         for record in other.records.into_values() {
-            if wanted(&record) && !self.records.contains_key(&record.name) {
-                self.add(record);
+            let Some(own) = self.records.get(&record.name) else {
+                if wanted(&record) {
+                    self.add(record);
+                }
+                continue;
+            };
+            if Decoder::new(&record.avro, own, EventTypeId::default(), &Projection::default()).is_ok() {
+                self.add_version(&record.avro, &record.name);
             }
         }
     }

@@ -7,7 +7,8 @@ use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
 use serde_json::{Map, Value, json};
 
-use super::framing::{Frame, fingerprint, frame, rust_fingerprint};
+use super::canonical::fingerprints;
+use super::framing::{Frame, frame};
 use super::text::instant_text;
 use super::writer::parse_writer;
 
@@ -33,7 +34,7 @@ pub enum ToldError {
 pub struct ChangeReader {
     ours: Schema,
     /// As this version writes it, and as the first ones did.
-    ours_fingerprints: [[u8; 8]; 2],
+    ours_fingerprints: [[u8; 8]; 3],
     writers: HashMap<u32, Schema>,
 }
 
@@ -44,7 +45,7 @@ impl ChangeReader {
     /// When the schema it comes with is not one: a mistake in the program.
     pub fn new() -> Result<Self, ToldError> {
         let ours = parse_writer(CHANGE_SCHEMA, &[]).map_err(ToldError::Unreadable)?;
-        let ours_fingerprints = [fingerprint(&ours), rust_fingerprint(&ours)];
+        let ours_fingerprints = fingerprints(&ours);
         Ok(Self { ours, ours_fingerprints, writers: HashMap::new() })
     }
 

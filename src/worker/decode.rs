@@ -106,14 +106,14 @@ impl Decoders {
     fn with_fingerprint(&mut self, fingerprint: [u8; 8]) -> &mut Known {
         let Self { schemas, catalog, by_fingerprint, .. } = self;
         by_fingerprint.entry(fingerprint).or_insert_with(|| {
-            if let Some(record) = schemas.with_fingerprint(fingerprint) {
+            if let Some((writer, record)) = schemas.with_fingerprint(fingerprint) {
                 let (event_type, projection) = wanted(record, catalog);
-                return Decoder::new(&record.avro, record, event_type, projection).map_err(incompatible);
+                return Decoder::new(writer, record, event_type, projection).map_err(incompatible);
             }
             let number = u64::from_le_bytes(fingerprint);
             Err((
                 Refusal::UnknownSchema,
-                format!("no schema in the schema directory has the fingerprint {number:016x}"),
+                format!("no schema in the schema directory or its history has the fingerprint {number:016x}"),
             ))
         })
     }

@@ -109,7 +109,7 @@ impl Leaf {
 }
 
 /// The usual text of a uuid: lower-case hexadecimal digits in groups of 8, 4, 4, 4 and 12.
-fn uuid_text(bytes: &[u8; 16]) -> CompactString {
+pub(in crate::wire) fn uuid_text(bytes: &[u8; 16]) -> CompactString {
     let mut text = CompactString::with_capacity(36);
     for (position, byte) in bytes.iter().enumerate() {
         if matches!(position, 4 | 6 | 8 | 10) {

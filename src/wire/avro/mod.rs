@@ -15,7 +15,7 @@ use shape::{ShapeError, Shapes};
 
 pub(crate) mod compile;
 mod cursor;
-mod leaf;
+pub(super) mod leaf;
 mod program;
 mod resolve;
 mod run;

@@ -11,6 +11,8 @@ use crate::wire::schema::SchemaSet;
 mod evolution;
 #[expect(clippy::cast_possible_truncation, reason = "random numbers are cut to the size that is wanted of them")]
 mod random;
+#[expect(clippy::cast_possible_truncation, reason = "random numbers are cut to the size that is wanted of them")]
+mod resolution;
 
 fn blank() -> Record {
     Record { envelope: Envelope::default(), body: Body::Erasure }

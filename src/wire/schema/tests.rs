@@ -122,3 +122,41 @@ fn a_directory_adds_to_the_shipped_schemas() {
     assert!(alone.get("erasure").is_some());
     assert_eq!(SchemaSet::shipped_and(directory.path()).unwrap().schemas().events.len(), 4);
 }
+
+#[test]
+fn messages_of_other_versions_are_read_as_ours() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let old = event("visit", r#",{"name":"shop","type":"int"}"#);
+    let renamed = event("store_visit", r#",{"name":"place","type":"long"}"#);
+    let ours =
+        event("visit", r#",{"name":"place","type":"long","aliases":["shop"]},{"name":"n","type":"int","default":3}"#)
+            .replacen(r#""name":"visit""#, r#""name":"visit","aliases":["store_visit"]"#, 1);
+    let own_click = event("click", r#",{"name":"page","type":["null","string"],"default":null}"#);
+    write("visit.avsc", &ours);
+    write("click.avsc", &own_click);
+    std::fs::create_dir(directory.path().join("history")).unwrap();
+    write("history/visit-1.avsc", &old);
+    write("history/visit-0.avsc", &renamed);
+    let set = SchemaSet::shipped_and(directory.path()).unwrap();
+    let shipped_click = include_str!("../../../schemas/click.avsc");
+    for (written, expected) in [(&*old, "visit"), (&renamed, "visit"), (&ours, "visit"), (shipped_click, "click")] {
+        let writer = Schema::parse_str(written).unwrap();
+        for known in fingerprints(&writer) {
+            let (version, record) = set.with_fingerprint(known).expect(written);
+            assert_eq!((record.name.as_str(), version), (expected, &writer));
+        }
+    }
+    assert!(set.with_fingerprint([7; 8]).is_none());
+
+    let refused = [
+        (event("viist", ""), "there is no record `site.viist`"),
+        (event("visit", r#",{"name":"place","type":"string"}"#), "place: its type cannot be read as ours"),
+        ("{".to_owned(), "is not a valid Avro schema"),
+    ];
+    for (text, expected) in refused {
+        write("history/wrong.avsc", &text);
+        let error = SchemaSet::shipped_and(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("wrong.avsc") && error.contains(expected), "{error}");
+    }
+}

@@ -236,10 +236,20 @@ impl Kind {
         }
     }
 
-    fn expected(&self, value: &Avro, path: &[String]) -> Value {
+    /// What a path leads to.
+    pub(super) fn expected(&self, value: &Avro, path: &[String]) -> Value {
         let (mut listed, mut found) = (false, Vec::new());
         self.collect(value, path, &mut listed, &mut found);
         if listed { Value::List(found.into()) } else { found.pop().unwrap_or_default() }
+    }
+
+    /// What the fields of an array's elements lead to, element by element.
+    pub(super) fn expected_elements(&self, value: &Avro, array: &ProjectedArray) -> Vec<Vec<Value>> {
+        let mut elements = Vec::new();
+        self.elements(value, &array.path, &mut elements);
+        let fields =
+            |(kind, value): &(&Self, &Avro)| array.fields.iter().map(|f| kind.expected(value, &f.path)).collect();
+        elements.iter().map(fields).collect()
     }
 
     /// The records that an array's path leads to, in order.
@@ -318,13 +328,7 @@ fn check(kinds: &[Kind], seed: u64) {
         }
         assert_eq!(event.elements.len(), projection.arrays.len());
         for (array, ours) in projection.arrays.iter().zip(&event.elements) {
-            let mut theirs = Vec::new();
-            root.elements(&body, &array.path, &mut theirs);
-            let theirs: Vec<Vec<Value>> = theirs
-                .iter()
-                .map(|(kind, value)| array.fields.iter().map(|f| kind.expected(value, &f.path)).collect())
-                .collect();
-            assert_eq!(*ours, theirs, "{array:?}");
+            assert_eq!(*ours, root.expected_elements(&body, array), "{array:?}");
         }
     }
     for end in 0..bytes.len() {
