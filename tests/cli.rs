@@ -90,7 +90,7 @@ fn help_and_usage() {
     run(&[], "").expect(2, &[], &["Usage: segue"]);
     run(&["chek"], "").expect(2, &[], &["check"]);
     run(&["replay", "--until", "x"], "").expect(2, &[], &["--definitions"]);
-    for command in ["run", "check", "test", "replay", "explain", "demo", "bench"] {
+    for command in ["run", "check", "fmt", "test", "replay", "explain", "demo", "bench"] {
         run(&[command, "--help"], "").expect(0, &["Example", &format!("segue {command}")], &[]);
     }
     run(&["topics", "create", "--help"], "").expect(0, &["Example", "--dry-run"], &[]);
@@ -152,6 +152,113 @@ fn replay_goes_on_after_bad_lines() {
     assert_eq!(replayed.changes().len(), 1, "the good ones count: {}", replayed.stdout);
     let args = ["replay", "--definitions", &files.path(""), "--events", &files.path("none.jsonl")];
     run(&args, "").expect(2, &[], &["none.jsonl"]);
+}
+
+/// What section 7 of the specification says of input, word by word.
+#[test]
+fn replay_takes_events_in_every_form() {
+    let files = Files::new(&[("a.yaml", ABANDONER)]);
+    let line = |more: &str| format!(r#"{{"type":"purchase","event_id":"e","customer_id":"c",{more}}}"#);
+    let at = "2026-01-01T10:00:00.000Z c entered buyer";
+    let good = [
+        line(r#""occurred_at":"2026-01-01T10:00:00Z""#),
+        line(r#""occurred_at":"2026-01-01t12:00:00.000999+02:00""#),
+        line(r#""occurred_at":1767261600000"#),
+        line(r#""occurred_at":1.7672616e12,"total":null,"items":[],"unheard_of":{"a":[1]}"#),
+        line(r#""occurred_at":1767261600000.9,"total":79228162514264337593543950335"#),
+        line(r#""occurred_at":1767261600000,"total":0.1234567890123456789012345678"#),
+        format!("\u{feff}{}", line(r#""occurred_at":1767261600000"#)),
+        format!("\r\n  \t{}\r\n\r\n \n", line(r#""occurred_at":1767261600000"#)),
+    ];
+    for text in good {
+        let ended = run(&["replay", "--definitions", &files.path(""), "--events", "-"], &text).expect(0, &[], &[]);
+        assert_eq!((ended.changes(), ended.stderr.as_str()), (vec![at.to_owned()], ""), "{text}");
+    }
+    let bad = [
+        (line(r#""occurred_at":"2026-01-01T10:00:00""#), "occurred_at"),
+        (line(r#""occurred_at":true"#), "`occurred_at` must be an instant"),
+        (line(r#""occurred_at":0,"total":true"#), "`total` must be a number"),
+        (line(r#""occurred_at":0,"total":1e400"#), "`total` is outside the supported range"),
+        (line(r#""occurred_at":0,"items":{}"#), "`items` must be a list"),
+        (line(r#""occurred_at":0,"items":[{"price":"x"}]"#), "`items.price` must be a number"),
+        (
+            r#"{"type":"consent","event_id":"e","customer_id":"c","occurred_at":0,"purpose":"p"}"#.into(),
+            "`granted` is missing",
+        ),
+        (r#"{"type":"profile","event_id":"e","customer_id":"c","occurred_at":0}"#.into(), "`traits` is missing"),
+        (r#"{"type":"click","customer_id":"c","occurred_at":0}"#.into(), "event_id is missing"),
+        (r#"{"event_id":"e","customer_id":"c","occurred_at":0}"#.into(), "the field `type` is missing"),
+        (format!("{} x", line(r#""occurred_at":0"#)), "not a JSON object"),
+        ("[".repeat(100_000), "not a JSON object"),
+        ("\u{0}".to_owned(), "not a JSON object"),
+    ];
+    for (text, told) in bad {
+        let told = format!("standard input: line 2: {told}");
+        let text = format!("\n{text}\n");
+        let ended = run(&["replay", "--definitions", &files.path(""), "--events", "-"], &text);
+        ended.expect(3, &[], &[&told]);
+    }
+}
+
+#[test]
+fn what_is_named_wrongly_ends_a_command_before_it_prints() {
+    let files = Files::new(&[("a.yaml", ABANDONER), ("events.jsonl", EVENTS), ("events.avro", "nonsense")]);
+    let (definitions, events) = (files.path("a.yaml"), files.path("events.jsonl"));
+    let with =
+        |more: &[&str]| run(&[&["replay", "--definitions", &definitions, "--events", &events], more].concat(), "");
+    with(&[]).expect(0, &["buyer"], &[]);
+    for until in ["-1", "9999-12-31", "9999-12-31T23:59:59Z", "2026-01-03T00:00:00.5+02:00", "1767261600000"] {
+        with(&["--until", until]).expect(0, &["buyer"], &[]);
+    }
+    for (until, code) in [("soon", 2), ("2026-13-01", 2), ("99999999999999999999", 2)] {
+        with(&["--until", until]).expect(code, &[], &[until]);
+    }
+    with(&["--grace", "5"]).expect(2, &[], &["100ms"]);
+    with(&["--schemas", &files.path("none")]).expect(1, &[], &["none"]);
+    let directory = files.path("");
+    let told = run(&["replay", "--definitions", &definitions, "--events", &directory], "");
+    told.expect(2, &[], &["it is a directory, not a file of events"]);
+    let container = files.path("events.avro");
+    let told = run(&["replay", "--definitions", &definitions, "--events", &container], "");
+    told.expect(1, &[], &["events.avro", "not an Avro object container file"]);
+}
+
+#[test]
+fn a_site_has_types_of_its_own() {
+    let schema = r#"{"type":"record","name":"store_visit","namespace":"site","fields":[
+        {"name":"event_id","type":"string"},{"name":"customer_id","type":"string"},
+        {"name":"occurred_at","type":{"type":"long","logicalType":"timestamp-millis"}},
+        {"name":"store","type":"string"}]}"#;
+    let files = Files::new(&[
+        ("a.yaml", "segments: [{name: visitor, when: 'did(store_visit where store = \"x\" over 1h)'}]"),
+        ("store_visit.avsc", schema),
+    ]);
+    let event = r#"{"type":"store_visit","event_id":"e","customer_id":"c","occurred_at":0,"store":"x"}"#;
+    let directory = files.path("");
+    let args = ["replay", "--definitions", &directory, "--events", "-", "--schemas", &directory, "--until", "3600000"];
+    let expected = ["1970-01-01T00:00:00.000Z c entered visitor", "1970-01-01T01:00:00.000Z c left visitor"];
+    assert_eq!(run(&args, event).expect(0, &[], &[]).changes(), expected);
+    run(&args[..5], event).expect(1, &[], &["`store_visit`"]);
+}
+
+#[test]
+fn definitions_are_rewritten_in_one_style() {
+    let untidy = "segments:\n- {  name: a,when: DID( click )   }   # why\n";
+    let tidy = "segments:\n  - {name: a, when: did(click)} # why\n";
+    let files = Files::new(&[("a.yaml", untidy), ("b.yml", tidy)]);
+    let directory = files.path("");
+    let read = || fs::read_to_string(files.path("a.yaml")).unwrap();
+    let told = run(&["fmt", &directory, "--check"], "").expect(1, &["a.yaml"], &[]);
+    assert_eq!((told.stdout.lines().count(), read().as_str()), (1, untidy));
+    run(&["fmt", &directory], "").expect(0, &["a.yaml"], &[]);
+    assert_eq!(read(), tidy);
+    let told = run(&["fmt", &directory, "--check"], "").expect(0, &[], &[]);
+    assert_eq!(told.stdout, "");
+    fs::write(files.path("a.yaml"), "segments:\n- {name: a, when: did(click}\n").unwrap();
+    run(&["fmt", &directory], "").expect(1, &[], &["a.yaml:2:"]);
+    assert!(read().starts_with("segments:\n- {"), "{}", read());
+    run(&["check", "--schema"], "").expect(0, &["https://json-schema.org/draft/2020-12/schema"], &[]);
+    run(&["check"], "").expect(2, &[], &["<DIR>"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use crate::definition;
 use crate::engine::catalog::{AggregateId, Catalog, NodeId, Op, Segment, Target};
 
 use super::exit::{Exit, Failure};
@@ -18,21 +19,29 @@ use super::set::{Diagnostics, Surroundings};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
 segue check deploy/segments\n  \
-segue check my-segments --schemas my-schemas --timezone Europe/Paris --json")]
+segue check my-segments --schemas my-schemas --timezone Europe/Paris --json\n  \
+segue check --schema > definitions.schema.json")]
 pub(super) struct Args {
     /// Directory of definition files (YAML)
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "schema")]
+    directory: Option<PathBuf>,
     #[command(flatten)]
     surroundings: Surroundings,
     /// Print JSON lines: segments on standard output, errors on standard error
     #[arg(long)]
     json: bool,
+    /// Only print the JSON Schema of definition files, for editors that complete and check them
+    #[arg(long, conflicts_with_all = ["directory", "json"])]
+    schema: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
+    let Some(directory) = &args.directory else {
+        io::stdout().lock().write_all(definition::json_schema().as_bytes())?;
+        return Ok(Exit::Done);
+    };
     let schemas = args.surroundings.schemas()?;
-    let definitions = match args.surroundings.definitions(&args.directory, &schemas) {
+    let definitions = match args.surroundings.definitions(directory, &schemas) {
         Ok(definitions) => definitions,
         Err(failure) if args.json => return print_diagnostics(failure),
         Err(failure) => return Err(failure),

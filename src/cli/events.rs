@@ -46,7 +46,11 @@ impl EventFiles<'_> {
     /// The first file that is not there ends a command before it has printed anything.
     pub(super) fn must_exist(&self) -> Result<(), Failure> {
         for file in self.files.iter().filter(|file| !is_standard_input(file)) {
-            File::open(file).with_context(|| cannot_read(file)).blame(Exit::Usage)?;
+            let opened = File::open(file).with_context(|| cannot_read(file)).blame(Exit::Usage)?;
+            if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                let problem = anyhow::anyhow!("{}: it is a directory, not a file of events", cannot_read(file));
+                return Err(problem).blame(Exit::Usage);
+            }
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     segment: Option<String>,
     /// As of this instant; by default the last event's
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
     at: Option<String>,
     #[command(flatten)]
     surroundings: Surroundings,

@@ -9,6 +9,7 @@ mod doctor;
 mod events;
 mod exit;
 mod explain;
+mod fmt;
 mod health;
 mod progress;
 mod replay;
@@ -42,6 +43,7 @@ enum Command {
     Demo(demo::Args),
     Run(run::Args),
     Check(check::Args),
+    Fmt(fmt::Args),
     Test(test::Args),
     Replay(replay::Args),
     Explain(explain::Args),
@@ -66,6 +68,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Fmt(args) => fmt::run(&args),
             Command::Test(args) => test::run(&args),
             Command::Replay(args) => replay::run(&args),
             Command::Explain(args) => explain::run(&args),

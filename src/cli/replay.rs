@@ -29,7 +29,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     events: Vec<PathBuf>,
     /// Move the clock on to this instant after the last event
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true)]
     until: Option<String>,
     /// How far the clock stays behind the latest event
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration_ms)]

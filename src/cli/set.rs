@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::config::{Config, time_zone};
+use crate::definition::ast::InstantLiteral;
 use crate::definition::diagnostic::Diagnostic;
+use crate::definition::literal::parse_instant;
 use crate::definition::{self, Definitions};
+use crate::engine::calendar::midnight;
 use crate::wire::schema::{SchemaError, SchemaSet};
 
 use super::Failure;
@@ -72,14 +75,24 @@ impl fmt::Display for Diagnostics {
 
 /// Reads an instant as definitions write it, or as epoch milliseconds. A bare date is its midnight in `zone`.
 pub(super) fn instant(text: &str, zone: &TimeZone) -> Result<i64, Failure> {
-    let date = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(zone.clone()).ok();
+    let literal = || match parse_instant(text).ok()? {
+        InstantLiteral::Exact(epoch_ms) => Some(epoch_ms),
+        // The last days there are begin after the last instant that a time zone is known for.
+        InstantLiteral::Date(date) => midnight(date, zone).or_else(|| midnight_utc(date)),
+    };
+    // Forms that are clear enough for a command line, such as one without seconds.
+    let lenient = || text.parse().ok().map(jiff::Timestamp::as_millisecond);
     let epoch_ms = text.parse::<i64>().ok();
-    let parsed = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
     epoch_ms
-        .or(parsed)
-        .or_else(|| date().map(|midnight| midnight.timestamp().as_millisecond()))
+        .or_else(literal)
+        .or_else(lenient)
         .ok_or_else(|| {
             anyhow::anyhow!("`{text}` is no instant: write 2026-01-01, 2026-01-01T10:00:00Z or milliseconds")
         })
         .blame(Exit::Usage)
+}
+
+fn midnight_utc(date: jiff::civil::Date) -> Option<i64> {
+    let since_epoch = date.duration_since(jiff::civil::date(1970, 1, 1));
+    i64::try_from(since_epoch.as_millis()).ok()
 }

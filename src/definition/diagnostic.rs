@@ -39,8 +39,11 @@ pub struct Diagnostic {
     pub column: usize,
     /// How many characters are underlined, at least 1.
     pub length: usize,
-    /// The text of that line.
+    /// The text of that line; of a very long one, the part around the place.
     pub source_line: String,
+    /// How many characters of the line are left out before it.
+    #[serde(skip)]
+    pub left_out: usize,
     /// A stable code such as `SEG012`.
     pub code: &'static str,
     /// What is wrong, without a full stop.
@@ -56,6 +59,19 @@ impl Diagnostic {
     /// line is underlined up to there.
     #[must_use]
     pub fn new(file: &str, text: &str, place: &Range<usize>, code: &'static str, message: impl Into<String>) -> Self {
+        let before = text.get(..floor_char_boundary(text, place.start)).unwrap_or_default();
+        Self::on_line(before.matches('\n').count() + 1, file, text, place, code, message)
+    }
+
+    /// The same where the line, from 1, is known.
+    pub(super) fn on_line(
+        line: usize,
+        file: &str,
+        text: &str,
+        place: &Range<usize>,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         let start = floor_char_boundary(text, place.start);
         let end = floor_char_boundary(text, place.end.max(start));
         let before = text.get(..start).unwrap_or_default();
@@ -63,13 +79,15 @@ impl Diagnostic {
         let rest = text.get(line_start..).unwrap_or_default();
         let source_line = rest.split('\n').next().unwrap_or_default().trim_end_matches('\r');
         let line_end = line_start + source_line.len();
+        let (shown_start, shown_end) = around(text, start, line_start..line_end);
         let characters = |from: usize, to: usize| text.get(from..to).map_or(0, |part| part.chars().count());
         Self {
             file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
+            line,
             column: characters(line_start, start) + 1,
-            length: characters(start, end.min(line_end)).max(1),
-            source_line: source_line.to_owned(),
+            length: characters(start, end.min(shown_end)).max(1),
+            source_line: text.get(shown_start..shown_end).unwrap_or_default().to_owned(),
+            left_out: characters(line_start, shown_start),
             code,
             message: message.into(),
             expected: None,
@@ -107,8 +125,12 @@ impl fmt::Display for Diagnostic {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
         // Tabs stay tabs, so that the underline stands below its text whatever their width is.
-        let lead: String =
-            self.source_line.chars().take(self.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let lead: String = self
+            .source_line
+            .chars()
+            .take(self.column - 1 - self.left_out)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
         writeln!(f, "error[{}]: {}", self.code, self.message)?;
         if self.line == 0 {
             return write!(f, " --> {}", self.file);
@@ -132,8 +154,10 @@ impl fmt::Display for Diagnostic {
 pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let written = name.to_lowercase();
     let length = written.chars().count();
+    let letters = letters(name);
     candidates
         .into_iter()
+        .filter(|candidate| may_be_near(letters.as_ref(), name.len(), candidate))
         .filter_map(|candidate| {
             let wanted = candidate.to_lowercase();
             let wanted_length = wanted.chars().count();
@@ -148,10 +172,44 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// How often each letter occurs in a text of ASCII, small and capital ones alike; `None` for other texts.
+fn letters(text: &str) -> Option<[i16; 32]> {
+    let mut counts = [0_i16; 32];
+    for byte in text.bytes() {
+        let count = counts.get_mut(usize::from(byte % 32)).filter(|_| byte.is_ascii())?;
+        *count = count.saturating_add(1);
+    }
+    Some(counts)
+}
+
+/// Whether a candidate can be within the distance that [`nearest`] allows: a slip changes at most two counts of letters by
+/// one. Cheap, because sets with many unknown names compare each of them with every name there is.
+fn may_be_near(name: Option<&[i16; 32]>, length: usize, candidate: &str) -> bool {
+    let most = (length.max(candidate.len()) / 3).min(4);
+    let (Some(name), true) = (name, candidate.is_ascii()) else { return true };
+    if length.abs_diff(candidate.len()) > most {
+        return false;
+    }
+    let Some(candidate) = letters(candidate) else { return true };
+    let apart: u32 = name.iter().zip(candidate).map(|(a, b)| u32::from(a.abs_diff(b))).sum();
+    usize::try_from(apart).is_ok_and(|apart| apart <= 2 * most)
+}
+
 /// `did you mean x?` with the nearest candidate.
 #[must_use]
 pub fn did_you_mean<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     nearest(name, candidates).map(|candidate| format!("did you mean `{candidate}`?"))
+}
+
+/// What is shown of a line: all of it, or of a very long one the part around `start`.
+fn around(text: &str, start: usize, line: Range<usize>) -> (usize, usize) {
+    /// Bytes; lines that people write are shorter.
+    const WIDEST: usize = 600;
+    if line.len() <= WIDEST {
+        return (line.start, line.end);
+    }
+    let from = floor_char_boundary(text, start.saturating_sub(WIDEST / 4).max(line.start));
+    (from, floor_char_boundary(text, (from + WIDEST).min(line.end)))
 }
 
 fn floor_char_boundary(text: &str, mut index: usize) -> usize {

@@ -1,5 +1,7 @@
 //! The keys of one mapping of a definition file: taken one by one, and what is missing, unknown or written twice said.
 
+use hashbrown::HashMap;
+
 use super::diagnostic::nearest;
 use super::source::{Place, Problem, Text};
 use super::yaml::{Node, NodeKind};
@@ -73,6 +75,7 @@ impl Reader<'_> {
         };
         let mut entries: Vec<(&str, Place, &Node)> = Vec::with_capacity(pairs.len());
         let mut cut = false;
+        let mut first_places: HashMap<&str, Place> = HashMap::with_capacity(pairs.len());
         for (key, value) in pairs {
             let key_place = self.place(key);
             if self.is_cut_off(node, key_place, value) {
@@ -89,11 +92,12 @@ impl Reader<'_> {
                 self.report(Problem::new("wrong-kind", key_place, message));
                 continue;
             };
-            if let Some((_, first, _)) = entries.iter().find(|(other, _, _)| *other == name) {
+            if let Some(first) = first_places.get(name) {
                 let problem = Problem::new("duplicate-key", key_place, format!("`{name}` is written twice in {what}"));
                 self.report(problem.also(*first, "first written at").help("keep one of the two"));
                 continue;
             }
+            first_places.insert(name, key_place);
             entries.push((name, key_place, value));
         }
         Some(Entries { place, what, list: entries, meant: Vec::new(), cut })

@@ -32,11 +32,27 @@ pub struct Definitions {
     pub files: Vec<String>,
 }
 
-/// Reads all `.yaml` and `.yml` files of a directory, and of directories in it, in the order of their names.
+/// Reads all `.yaml` and `.yml` files of a directory, and of directories in it, in the order of their names; or the one
+/// file, where it is one.
 pub fn load(directory: &Path, schemas: &Schemas, time_zone: TimeZone) -> Result<Definitions, Vec<Diagnostic>> {
+    let (files, problems) = definition_files(directory);
+    match load_texts(&files, schemas, time_zone) {
+        Ok(definitions) if problems.is_empty() => Ok(definitions),
+        Ok(_) => Err(problems),
+        Err(found) => Err(problems.into_iter().chain(found).collect()),
+    }
+}
+
+/// The files of a set, name and text, and what is wrong with those that cannot be read.
+#[must_use]
+pub fn definition_files(directory: &Path) -> (Vec<(String, String)>, Vec<Diagnostic>) {
     let mut paths = Vec::new();
     let mut problems = Vec::new();
-    find_files(directory, 0, &mut paths, &mut problems);
+    if directory.is_file() {
+        paths.push(directory.to_owned());
+    } else {
+        find_files(directory, 0, &mut paths, &mut problems);
+    }
     let mut files = Vec::new();
     for path in &paths {
         match read_file(path) {
@@ -48,11 +64,7 @@ pub fn load(directory: &Path, schemas: &Schemas, time_zone: TimeZone) -> Result<
         let message = "there is no definition file (`.yaml` or `.yml`) in this directory".to_owned();
         problems.push(unreadable(directory, message));
     }
-    match load_texts(&files, schemas, time_zone) {
-        Ok(definitions) if problems.is_empty() => Ok(definitions),
-        Ok(_) => Err(problems),
-        Err(found) => Err(problems.into_iter().chain(found).collect()),
-    }
+    (files, problems)
 }
 
 /// Reads texts with the names of their files.
@@ -65,7 +77,7 @@ pub fn load_texts(
         .iter()
         .map(|(name, text)| {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            SourceFile { name: name.clone(), text: text.to_owned() }
+            SourceFile::new(name.clone(), text.to_owned())
         })
         .collect();
     let mut spec = Spec::default();

@@ -4,7 +4,9 @@ pub mod ast;
 mod compile;
 pub mod diagnostic;
 mod entries;
+mod format;
 mod json;
+mod json_schema;
 pub mod keyword;
 mod lexer;
 pub mod literal;
@@ -18,5 +20,7 @@ mod test_case;
 mod test_event;
 pub mod yaml;
 
-pub use load::{Definitions, load, load_texts};
+pub use format::format;
+pub use json_schema::json_schema;
+pub use load::{Definitions, definition_files, load, load_texts};
 pub use test_case::{DEFAULT_CUSTOMER, Expectation, ExpectedChange, TestCase, TestEvent};

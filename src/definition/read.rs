@@ -12,6 +12,8 @@ use super::yaml::{self, Node};
 
 /// Names longer than this are refused.
 const NAME_LIMIT: usize = 64;
+/// More tiers than this in one group are refused.
+const TIER_LIMIT: usize = 500;
 /// The types a profile trait can have.
 const PROFILE_TYPES: [(&str, Type); 4] =
     [("bool", Type::Bool), ("number", Type::Number), ("text", Type::Text), ("instant", Type::Instant)];
@@ -22,11 +24,9 @@ pub(super) fn read_file(files: &[SourceFile], file: usize, spec: &mut Spec, prob
     let documents = match yaml::parse(&source.text) {
         Ok(documents) => documents,
         Err(problem) => {
-            let help = yaml_help(&problem.message);
-            problems.push(
-                Problem::new("yaml", Place::new(file, &problem.range), problem.message.clone())
-                    .help_if(help.map(str::to_owned)),
-            );
+            let help = yaml_help(&problem.message).map(str::to_owned);
+            let message = plain_words(&problem.message).map_or_else(|| problem.message.clone(), str::to_owned);
+            problems.push(Problem::new("yaml", Place::new(file, &problem.range), message).help_if(help));
             return;
         }
     };
@@ -53,9 +53,27 @@ fn yaml_help(message: &str) -> Option<&'static str> {
         );
     }
     if message.contains("tab") {
-        return Some("indent with blanks, not with tabs");
+        return Some("indent with blanks");
+    }
+    if message.contains("scanning a quoted scalar") {
+        return Some("end the value with the same quote; inside single quotes, a quote is written twice: `'it''s'`");
+    }
+    if message.contains("nested deeper") || message.contains("aliases written out") {
+        return Some("definitions need no more than a few levels; write what repeats as a trait");
     }
     None
+}
+
+/// The commonest of YAML's complaints in the words of who writes definitions.
+fn plain_words(message: &str) -> Option<&'static str> {
+    let complaints = [
+        ("mapping values are not allowed", "this `:` makes a key of what is before it, and there can be none here"),
+        ("trailing content after double-quoted", "the value ends at its closing quote, but there is more behind it"),
+        ("trailing content after single-quoted", "the value ends at its closing quote, but there is more behind it"),
+        ("scanning a quoted scalar, found unexpected end", "this quote is never closed"),
+        ("tabs disallowed", "lines cannot be indented with tabs"),
+    ];
+    complaints.into_iter().find(|(theirs, _)| message.contains(theirs)).map(|(_, ours)| ours)
 }
 
 struct FileReader<'a> {
@@ -148,7 +166,16 @@ impl FileReader<'_> {
             let help = "add tiers from the first choice to the last: `- {name: gold, when: …}`";
             self.reader.report(Problem::new("no-tiers", place, "a group needs at least one tier").help(help));
         }
-        let tiers = items.iter().filter_map(|item| self.tier(item)).collect();
+        if let (Some(node), true) = (tiers_node, items.len() > TIER_LIMIT) {
+            let message = format!("a group has at most {TIER_LIMIT} tiers, and this one has {}", items.len());
+            let help =
+                "each tier depends on all before it: use a trait for a number, and tiers for the bands that matter";
+            let first = node.range.start;
+            self.reader.report(
+                Problem::new("no-tiers", Place::new(self.reader.file, &(first..first + 1)), message).help(help),
+            );
+        }
+        let tiers = items.iter().take(TIER_LIMIT).filter_map(|item| self.tier(item)).collect();
         self.spec.groups.push(GroupSpec { name, description, purpose, carry, tiers });
     }
 
@@ -218,7 +245,7 @@ impl FileReader<'_> {
             self.reader.report(Problem::new("wrong-kind", place, message).help(help));
             return None;
         };
-        let source = ExpressionText { scalar: scalar.clone(), place };
+        let source = ExpressionText::new(scalar.clone(), place);
         match parser::parse(&scalar.value) {
             Ok(expr) => Some(Expression { expr, source }),
             Err(_) if cut => None,

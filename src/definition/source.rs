@@ -1,10 +1,11 @@
 //! The files of a set of definitions, places in them, and the problems found at those places.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::ast::Span;
 use super::diagnostic::Diagnostic;
-use super::yaml::Scalar;
+use super::yaml::{Scalar, locate};
 
 /// A file of definitions.
 #[derive(Debug, Clone)]
@@ -13,6 +14,20 @@ pub(super) struct SourceFile {
     pub(super) name: String,
     /// All of it.
     pub(super) text: String,
+    /// Where each line but the first begins.
+    line_starts: Vec<usize>,
+}
+
+impl SourceFile {
+    pub(super) fn new(name: String, text: String) -> Self {
+        let line_starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect();
+        Self { name, text, line_starts }
+    }
+
+    /// The line that holds a byte, from 1.
+    fn line_of(&self, byte: usize) -> usize {
+        1 + self.line_starts.partition_point(|start| *start <= byte)
+    }
 }
 
 /// A stretch of a file.
@@ -38,8 +53,7 @@ impl Place {
 
     /// Its line in `files`, from 1.
     pub(super) fn line(self, files: &[SourceFile]) -> usize {
-        let text = files.get(self.file).map_or("", |file| file.text.as_str());
-        1 + text.as_bytes().iter().take(self.start).filter(|byte| **byte == b'\n').count()
+        files.get(self.file).map_or(1, |file| file.line_of(self.start))
     }
 }
 
@@ -95,14 +109,21 @@ pub(super) struct Text {
 pub(super) struct ExpressionText {
     pub(super) scalar: Scalar,
     pub(super) place: Place,
+    /// For each byte of the scalar's value, where it is written; found when it is first asked for.
+    alignment: OnceCell<Vec<usize>>,
 }
 
 impl ExpressionText {
+    pub(super) fn new(scalar: Scalar, place: Place) -> Self {
+        Self { scalar, place, alignment: OnceCell::new() }
+    }
+
     /// Where `span` of the expression is in the file.
     pub(super) fn locate(&self, files: &[SourceFile], span: Span) -> Place {
         let Some(file) = files.get(self.place.file) else { return self.place };
-        let range = self.scalar.locate(&file.text, &self.place.range(), &(span.start..span.end));
-        Place::new(self.place.file, &range)
+        let range = self.place.range();
+        let alignment = self.alignment.get_or_init(|| self.scalar.alignment(&file.text, &range));
+        Place::new(self.place.file, &locate(&file.text, &range, alignment, &(span.start..span.end)))
     }
 }
 
@@ -111,7 +132,8 @@ impl Problem {
     pub(super) fn diagnostic(&self, files: &[SourceFile]) -> Diagnostic {
         let (name, text) = files.get(self.place.file).map_or(("", ""), |file| (&file.name, &file.text));
         let range = self.place.range();
-        let shown = Diagnostic::new(name, text, &range, code_of(self.code), self.message.clone());
+        let line = self.place.line(files);
+        let shown = Diagnostic::on_line(line, name, text, &range, code_of(self.code), self.message.clone());
         let mut help = self.help.clone();
         for (place, note) in &self.also {
             let (name, line) = (files.get(place.file).map_or("", |file| file.name.as_str()), place.line(files));

@@ -95,6 +95,8 @@ pub(super) struct TestNames<'a> {
     pub(super) profile: Vec<&'a str>,
     /// Names of segments and tiers.
     pub(super) segments: Vec<&'a str>,
+    /// The same, to look one up.
+    pub(super) segment_set: HashSet<&'a str>,
 }
 
 /// Reads and checks a test.
@@ -103,7 +105,7 @@ pub(super) fn check(spec: &TestSpec, names: &TestNames<'_>, problems: &mut Vec<P
     let mut reader = Reader { file: spec.file, text, problems };
     let entries = reader.entries(&spec.node, "a test", &["name", "description", "events", "expect", "changes"])?;
     let name = reader.required_text(&entries, "name").map(|text| text.value).unwrap_or_default();
-    let mut test = TestReader { reader, names, customers: Vec::new() };
+    let mut test = TestReader { reader, names, customers: Vec::new(), known_customers: HashSet::new() };
     let events = test.events(&entries);
     let expect = test.expectations(&entries);
     let changes = entries.get("changes").map(|node| test.changes(node));
@@ -122,6 +124,7 @@ struct TestReader<'a> {
     names: &'a TestNames<'a>,
     /// In the order in which they appear.
     customers: Vec<String>,
+    known_customers: HashSet<String>,
 }
 
 impl TestReader<'_> {
@@ -150,7 +153,7 @@ impl TestReader<'_> {
                 continue;
             };
             let event = TestEvent::new(object, occurred_at, &id, self.line(place));
-            if !self.customers.contains(&event.customer) {
+            if self.known_customers.insert(event.customer.clone()) {
                 self.customers.push(event.customer.clone());
             }
             events.push(event);
@@ -224,7 +227,7 @@ impl TestReader<'_> {
             };
         };
         let customer = self.reader.text(node, "`customer`")?;
-        if self.customers.contains(&customer.value) {
+        if self.known_customers.contains(&customer.value) {
             return Some(customer.value);
         }
         let near = nearest(&customer.value, self.customers.iter().map(String::as_str));
@@ -242,9 +245,9 @@ impl TestReader<'_> {
     }
 
     fn is_segment(&mut self, name: &Text) -> bool {
-        let known = self.names.segments.contains(&name.value.as_str());
+        let known = self.names.segment_set.contains(name.value.as_str());
         if !known {
-            let problem = super::compile::unknown_segment(&name.value, name.place, &self.names.segments);
+            let problem = super::compile::unknown_segment(&name.value, name.place, self.names.segments.iter().copied());
             self.reader.report(problem);
         }
         known

@@ -36,7 +36,8 @@ impl EventChecker<'_, '_> {
                 self.expect_text(node, key);
             }
         }
-        if let Some(event_type) = self.reader.required_text(&entries, "type") {
+        let is_told = entries.get("type").is_none() && self.misspelt(&entries, "type");
+        if !is_told && let Some(event_type) = self.reader.required_text(&entries, "type") {
             self.fields(&event_type.value, event_type.place, &entries);
         }
         let node = match (entries.get("at"), entries.get("occurred_at")) {
@@ -44,6 +45,15 @@ impl EventChecker<'_, '_> {
             _ => self.reader.required(&entries, "at")?,
         };
         instant(self.reader, node, "`at`", self.names.time_zone)
+    }
+
+    /// Whether a key that is missing was written with a slip, which is then told.
+    fn misspelt(&mut self, entries: &Entries<'_>, key: &str) -> bool {
+        let slip = entries.iter().find(|(written, _, _)| nearest(written, [key]).is_some());
+        let Some((written, place, _)) = slip else { return false };
+        let problem = Problem::new("unknown-key", place, format!("an event has no key `{written}`"));
+        self.reader.report(problem.help(format!("did you mean `{key}`?")));
+        true
     }
 
     fn fields(&mut self, event_type: &str, place: Place, entries: &Entries<'_>) {
@@ -65,9 +75,13 @@ impl EventChecker<'_, '_> {
         for (key, place, node) in entries.iter().filter(|(key, _, _)| !besides.contains(key)) {
             let Some(field) = fields.iter().find(|field| field.name == key) else {
                 let near = nearest(key, fields.iter().map(|field| field.name.as_str()));
-                let help = near.map(|near| format!("did you mean `{near}`?"));
+                let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                let help = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("its fields are `{}`", names.join("`, `")),
+                };
                 let problem = Problem::new("unknown-field", place, format!("{what} has no field `{key}`"));
-                self.reader.report(problem.help_if(help));
+                self.reader.report(problem.help(help));
                 continue;
             };
             self.value(key, &field.field_type, node);
@@ -75,8 +89,10 @@ impl EventChecker<'_, '_> {
     }
 
     fn control_record(&mut self, record: &str, fields: &[&str], entries: &Entries<'_>) {
+        let mut meant = Vec::new();
         for (key, place, _) in entries.iter().filter(|(key, _, _)| !ENVELOPE.contains(key)) {
             if !fields.contains(&key) {
+                meant.extend(nearest(key, fields.iter().copied()));
                 let help = match nearest(key, fields.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("it has `{}`", fields.join("`, `")),
@@ -87,6 +103,9 @@ impl EventChecker<'_, '_> {
         }
         match record {
             "profile" => {
+                if meant.contains(&"traits") {
+                    return;
+                }
                 let Some(node) = self.reader.required(entries, "traits") else { return };
                 let Some(traits) = self.reader.all_entries(node, "`traits`", "NAME: VALUE") else { return };
                 for (key, place, _) in traits.iter().filter(|(key, _, _)| !self.names.profile.contains(key)) {
@@ -99,11 +118,11 @@ impl EventChecker<'_, '_> {
                 }
             }
             "consent" => {
-                if let Some(node) = self.reader.required(entries, "purpose") {
-                    self.expect_text(node, "purpose");
-                }
-                if let Some(node) = self.reader.required(entries, "granted") {
-                    self.value("granted", &FieldType::Scalar(Type::Bool), node);
+                let types = [("purpose", Type::Text), ("granted", Type::Bool)];
+                for (key, value_type) in types.into_iter().filter(|(key, _)| !meant.contains(key)) {
+                    if let Some(node) = self.reader.required(entries, key) {
+                        self.value(key, &FieldType::Scalar(value_type), node);
+                    }
                 }
             }
             _ => {}

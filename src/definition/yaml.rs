@@ -4,7 +4,8 @@
 use std::ops::Range;
 
 use hashbrown::HashMap;
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
+pub(super) use saphyr_parser::ScalarStyle;
+use saphyr_parser::{Event, Marker, Parser, ScanError, Span};
 
 /// Deeper nesting than this is refused.
 const DEPTH_LIMIT: usize = 32;
@@ -91,6 +92,20 @@ pub fn parse(text: &str) -> Result<Vec<Node>, YamlProblem> {
         builder.accept(event, span)?;
     }
     Ok(builder.documents)
+}
+
+/// Whether a file uses what a tree does not keep: anchors, aliases, tags, directives or marks between documents.
+pub(super) fn is_intricate(text: &str) -> bool {
+    let marked = |line: &str| line.starts_with("---") || line.starts_with("...") || line.starts_with('%');
+    let named = |event: &Event<'_>| match event {
+        Event::Alias(_) => true,
+        Event::Scalar(_, _, anchor, tag) => *anchor != 0 || tag.is_some(),
+        Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => *anchor != 0 || tag.is_some(),
+        _ => false,
+    };
+    let mut parser = Parser::new_from_str(text);
+    let events = std::iter::from_fn(|| parser.next_event());
+    text.lines().any(marked) || events.map_while(Result::ok).any(|(event, _)| named(&event))
 }
 
 /// Where each character starts, for a parser that counts characters.
@@ -238,23 +253,43 @@ fn count(node: &Node) -> usize {
 }
 
 impl Scalar {
+    /// How it is written.
+    pub(super) fn style(&self) -> ScalarStyle {
+        self.style
+    }
+
+    /// Whether it is written on lines of its own after `|` or `>`.
+    pub(super) fn is_block(&self) -> bool {
+        matches!(self.style, ScalarStyle::Literal | ScalarStyle::Folded)
+    }
+
+    /// For each byte of the value, the byte of what is written that it comes from; one more for the end. `range` is the
+    /// scalar's own in `text`, the file.
+    #[must_use]
+    pub(super) fn alignment(&self, text: &str, range: &Range<usize>) -> Vec<usize> {
+        alignment(&self.value, text.get(range.clone()).unwrap_or(""), self.style)
+    }
+
     /// Bytes of the file that hold the bytes `within` of the value. `range` is the scalar's own in `text`, the file.
     #[must_use]
     pub fn locate(&self, text: &str, range: &Range<usize>, within: &Range<usize>) -> Range<usize> {
-        let Some(written) = text.get(range.clone()) else { return range.clone() };
-        let map = alignment(&self.value, written, self.style);
-        let at = |position: usize| map.get(position).map_or(range.end, |offset| range.start + offset);
-        let start = at(within.start);
-        // The end is after the last byte inside, not before the next: a line break may lie between the two.
-        let end = match within.end.checked_sub(1).filter(|last| *last >= within.start) {
-            Some(last) => {
-                let last = at(last);
-                last + text.get(last..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8)
-            }
-            None => start,
-        };
-        start..end.max(start)
+        locate(text, range, &self.alignment(text, range), within)
     }
+}
+
+/// Bytes of the file that hold the bytes `within` of a scalar's value, by its alignment.
+pub(super) fn locate(text: &str, range: &Range<usize>, alignment: &[usize], within: &Range<usize>) -> Range<usize> {
+    let at = |position: usize| alignment.get(position).map_or(range.end, |offset| range.start + offset);
+    let start = at(within.start);
+    // The end is after the last byte inside, not before the next: a line break may lie between the two.
+    let end = match within.end.checked_sub(1).filter(|last| *last >= within.start) {
+        Some(last) => {
+            let last = at(last);
+            last + text.get(last..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8)
+        }
+        None => start,
+    };
+    start..end.max(start)
 }
 
 /// For each byte of `value`, the byte of `written` it comes from; one more for the end.

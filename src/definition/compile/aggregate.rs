@@ -96,8 +96,11 @@ impl<'a> Checker<'a> {
                 path_text(path),
                 mismatch::with_article(element)
             );
-            let help = (*element == Type::Text)
-                .then(|| "of texts there are `distinct`, `top`, `list`, `first` and `last`".to_owned());
+            let help = match element {
+                Type::Text => Some("of texts there are `distinct`, `top`, `list`, `first` and `last`".to_owned()),
+                Type::Bool => Some(format!("count those of which it is true: `count(… where {})`", path_text(path))),
+                _ => None,
+            };
             self.report("type-mismatch", path_span(path), message, help);
         }
         found

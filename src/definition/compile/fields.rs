@@ -160,7 +160,8 @@ impl Walk<'_> {
                 (FieldType::Scalar(found), Some(name)) => {
                     let found = mismatch::with_article(found);
                     let message = format!("`{}` is {found}: it has no field `{}`", self.prefix(position), name.node);
-                    return Err(PathProblem { span: name.span, message, help: None });
+                    let help = format!("leave `.{}` out", name.node);
+                    return Err(PathProblem { span: name.span, message, help: Some(help) });
                 }
                 (FieldType::Other(what), _) => {
                     let message = format!("definitions cannot use `{}`: it is {what}", self.prefix(position));

@@ -5,6 +5,9 @@ use super::super::ast::{Aggregate, Anchor, Expr, ExprKind, On, Operand, Pattern,
 /// Written out, an expression has at most this many parts; traits of traits of traits grow fast.
 const SIZE_LIMIT: usize = 20_000;
 
+/// Written out, an expression is nested at most so deep; evaluation goes down as deep on a thread's stack.
+const DEPTH_LIMIT: usize = 500;
+
 /// The expression grew too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLarge;
@@ -13,18 +16,26 @@ pub(super) struct TooLarge;
 pub(super) struct Inliner<'a> {
     traits: &'a dyn Fn(&str) -> Option<&'a Expr>,
     size: usize,
+    depth: usize,
 }
 
 impl<'a> Inliner<'a> {
     pub(super) fn new(traits: &'a dyn Fn(&str) -> Option<&'a Expr>) -> Self {
-        Self { traits, size: 0 }
+        Self { traits, size: 0, depth: 0 }
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) -> Result<Expr, TooLarge> {
         self.size += 1;
-        if self.size > SIZE_LIMIT {
+        self.depth += 1;
+        if self.size > SIZE_LIMIT || self.depth > DEPTH_LIMIT {
             return Err(TooLarge);
         }
+        let written = self.written(expr);
+        self.depth -= 1;
+        written
+    }
+
+    fn written(&mut self, expr: &Expr) -> Result<Expr, TooLarge> {
         let node = match &expr.node {
             ExprKind::Trait(name) => match (self.traits)(&name.node) {
                 Some(value) => return self.expr(value),

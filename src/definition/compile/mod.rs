@@ -138,6 +138,7 @@ fn check_tests(
         time_zone,
         profile: names.spec.profile.iter().map(|entry| entry.name.value.as_str()).collect(),
         segments: names.segment_names(),
+        segment_set: names.segment_names().into_iter().collect(),
     };
     names.spec.tests.iter().filter_map(|test| test_case::check(test, &test_names, problems)).collect()
 }

@@ -152,7 +152,7 @@ impl<'a> Names<'a> {
     /// What to say of a name that no segment has.
     pub(super) fn unknown_segment(&self, name: &str, place: Place) -> Problem {
         if self.groups.contains_key(name) || !self.traits.contains_key(name) {
-            return unknown_segment(name, place, &self.segment_names());
+            return unknown_segment(name, place, self.segments.iter().map(|segment| segment.name.as_str()));
         }
         Problem::new("unknown-segment", place, format!("there is no segment `{name}`"))
             .help(format!("it is a trait: `trait.{name}`"))
@@ -216,27 +216,44 @@ fn duplicate(kind: &str, name: &Text, first: Place) -> Problem {
 }
 
 /// What to say of a name that no segment among `names` has.
-pub(in crate::definition) fn unknown_segment(name: &str, place: Place, names: &[&str]) -> Problem {
-    let tiers: Vec<&str> = names
-        .iter()
-        .copied()
-        .filter(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
-        .collect();
+pub(in crate::definition) fn unknown_segment<'n>(
+    name: &str,
+    place: Place,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Problem {
+    let tiers: Vec<&str> =
+        names.clone().filter(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))).collect();
     if !tiers.is_empty() {
         let message = format!("`{name}` is a group, not a segment");
         let help = format!("its tiers are segments: `{}`", tiers.join("`, `"));
         return Problem::new("unknown-segment", place, message).help(help);
     }
     let problem = Problem::new("unknown-segment", place, format!("there is no segment `{name}`"));
-    if let Some(near) = nearest(name, names.iter().copied()) {
+    if let Some(near) = nearest(name, names.clone()) {
         return problem.help(format!("did you mean `{near}`?"));
     }
     let ending = format!(".{name}");
-    match names.iter().find(|other| other.ends_with(&ending)) {
+    match names.clone().find(|other| other.ends_with(&ending)) {
         Some(tier) => problem.help(format!("a tier is named with its group: `{tier}`")),
-        None if (1..=LISTED_NAMES).contains(&names.len()) => {
-            problem.help(format!("there are `{}`", names.join("`, `")))
-        }
-        None => problem,
+        None => match listed(names).as_slice() {
+            [] => problem,
+            [only] => problem.help(format!("there is only `{only}`")),
+            names => problem.help(format!("there are `{}`", names.join("`, `"))),
+        },
     }
+}
+
+/// Each name once, where there are few enough to be listed.
+fn listed<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {
+    let mut listed: Vec<&str> = Vec::new();
+    for name in names {
+        if listed.contains(&name) {
+            continue;
+        }
+        if listed.len() == LISTED_NAMES {
+            return Vec::new();
+        }
+        listed.push(name);
+    }
+    listed
 }

@@ -176,7 +176,9 @@ impl Checker<'_> {
             (other, _) => {
                 let searched = if test == TextTest::Contains { "a text or a list" } else { "a text" };
                 let message = format!("`{word}` looks into {searched}, but this is {}", mismatch::with_article(other));
-                self.report("type-mismatch", left.span, message, None);
+                let help =
+                    matches!(other, Type::List(_)).then(|| "ask for a whole element: `LIST contains \"…\"`".to_owned());
+                self.report("type-mismatch", left.span, message, help);
                 return None;
             }
         };
@@ -218,7 +220,7 @@ impl Checker<'_> {
             return Some(found);
         }
         let message = format!("`-` goes before a number or a duration, but this is {}", mismatch::with_article(&found));
-        self.report("type-mismatch", expr.span, message, None);
+        self.report("type-mismatch", expr.span, message, Some("leave the `-` out".to_owned()));
         None
     }
 
@@ -229,6 +231,8 @@ impl Checker<'_> {
         }
         let message = format!("`{call}` takes an instant, but this is {}", mismatch::with_article(&found));
         let help = mismatch::literal_help(part, &Type::Instant);
+        let help =
+            help.or_else(|| Some(format!("for example `{call}(trait.birth_date)` or `{call}(first(purchase))`")));
         self.report("type-mismatch", part.span, message, help);
         None
     }
@@ -244,7 +248,9 @@ impl Checker<'_> {
                     mismatch::with_article(&first),
                     mismatch::with_article(&found)
                 );
-                self.report("type-mismatch", part.span, message, mismatch::literal_help(part, &first));
+                let help = mismatch::literal_help(part, &first);
+                let like_the_first = || format!("write {} here, or take this one out", mismatch::with_article(&first));
+                self.report("type-mismatch", part.span, message, Some(help.unwrap_or_else(like_the_first)));
                 return None;
             }
         }
