@@ -241,7 +241,7 @@ fn make_room(values: &mut Vec<Seen>, function: Function, seen: &mut Seen) {
 }
 
 fn append_values(values: &mut Vec<Seen>, function: Function, later: &[Seen]) {
-    if later.len() < 8 || values.len() + later.len() > TOP_VALUES_MAX {
+    if later.len() < 8 {
         return later.iter().for_each(|seen| see(values, function, seen.clone()));
     }
     let again: HashMap<&Value, usize> = later.iter().enumerate().map(|(place, seen)| (&seen.value, place)).collect();
@@ -254,6 +254,22 @@ fn append_values(values: &mut Vec<Seen>, function: Function, later: &[Seen]) {
         None => true,
     });
     values.append(&mut appended);
+    if values.len() > TOP_VALUES_MAX {
+        keep_most_frequent(values);
+    }
+}
+
+/// Leaves as many values as `top` tells apart: the most frequent, and of those seen equally often the latest.
+fn keep_most_frequent(values: &mut Vec<Seen>) {
+    let n_surplus = values.len() - TOP_VALUES_MAX;
+    let mut ranks: Vec<(u64, usize)> = values.iter().enumerate().map(|(place, seen)| (seen.count, place)).collect();
+    let (_, last_out, _) = ranks.select_nth_unstable(n_surplus - 1);
+    let last_out = *last_out;
+    let mut place = 0;
+    values.retain(|seen| {
+        place += 1;
+        (seen.count, place - 1) > last_out
+    });
 }
 
 fn most_frequent(values: &[Seen]) -> Value {
