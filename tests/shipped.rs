@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use segue::definition::diagnostic::Diagnostic;
+use segue::definition::keyword;
 use segue::definition::{Definitions, TestCase, load, load_texts};
 use segue::engine::catalog::Catalog;
 use segue::testing::run_case;
@@ -50,6 +51,33 @@ fn what_the_language_guide_shows_is_true() {
             Err(problems) => panic!("{}", in_words(&problems)),
         }
     }
+}
+
+/// Every word of the grammar is in an example of the guide, and so in one that was run.
+#[test]
+fn the_language_guide_shows_every_construct() {
+    let page = fs::read_to_string(root().join("docs/language.md")).unwrap();
+    let examples = blocks(&page).join("\n");
+    let contextual =
+        ["starts with", "ends with", "is known", "is not known", "this day", "this week", "this month", "this year"];
+    let negated = ["not between", "not in", "not contains", "since first", "since last", "since 2"];
+    let mut wanted: Vec<String> = keyword::RESERVED.iter().map(|word| format!("{word} ")).collect();
+    wanted.extend(keyword::function_names().map(|name| format!("{name}(")));
+    wanted.extend(contextual.into_iter().chain(negated).map(str::to_owned));
+    wanted.extend([" = ", " != ", " < ", " <= ", " > ", " >= ", " + ", " - ", " * ", " / "].map(str::to_owned));
+    // Literals: each unit of a duration, compound and negative ones, instants, text with an escape, a name in backquotes.
+    wanted.extend(["over 90s", "1h30m", "`", "\\\"", "Z", "# "].map(str::to_owned));
+    // What is not a word as it is written.
+    let ends = |word: &str| word == "trait " || word == "now " || word == "true " || word == "false ";
+    let is_shown = |word: &String| match word.as_str() {
+        word if ends(word) => examples.contains(word.trim_end()),
+        word => examples.contains(word),
+    };
+    let percentile = "segments: [{name: a, when: percentile(count(click)) > 1}]".to_owned();
+    let is_refused = load_texts(&[("a".to_owned(), percentile)], schemas().schemas(), TimeZone::UTC).is_err();
+    let missing: Vec<_> =
+        wanted.iter().filter(|word| !is_shown(word) && !(is_refused && word.starts_with("percentile"))).collect();
+    assert!(missing.is_empty(), "docs/language.md has no example with {missing:?}");
 }
 
 #[test]
