@@ -9,7 +9,7 @@ use segue::wire::customer::encode;
 
 use super::doors::Doors;
 
-pub const EXPRESSION_WORDS: &[&str] = &[
+pub(crate) const EXPRESSION_WORDS: &[&str] = &[
     " and ",
     " or ",
     "not ",
@@ -51,7 +51,7 @@ pub const EXPRESSION_WORDS: &[&str] = &[
     "99999999999999999999999999999",
 ];
 
-pub const DEFINITION_WORDS: &[&str] = &[
+pub(crate) const DEFINITION_WORDS: &[&str] = &[
     "\n",
     "\n  ",
     "- ",
@@ -85,7 +85,7 @@ pub const DEFINITION_WORDS: &[&str] = &[
     "<<: *a",
 ];
 
-pub const JSON_WORDS: &[&str] = &[
+pub(crate) const JSON_WORDS: &[&str] = &[
     "null",
     "true",
     "-1",
@@ -113,7 +113,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 }
 
 /// Files of definitions, wrong ones among them; small, so that a mutation finds something.
-pub fn definitions() -> Vec<Vec<u8>> {
+pub(crate) fn definitions() -> Vec<Vec<u8>> {
     let folders = ["tests/scenarios", "tests/definitions/good", "tests/definitions/bad", "deploy/segments"];
     let mut texts: Vec<_> =
         folders.iter().flat_map(|folder| files(folder)).map(|path| fs::read(path).unwrap()).collect();
@@ -123,7 +123,7 @@ pub fn definitions() -> Vec<Vec<u8>> {
 }
 
 /// What stands behind `when`, `until` and `value` in them.
-pub fn expressions() -> Vec<Vec<u8>> {
+pub(crate) fn expressions() -> Vec<Vec<u8>> {
     let mut expressions = Vec::new();
     for text in definitions() {
         for line in String::from_utf8_lossy(&text).lines() {
@@ -136,7 +136,7 @@ pub fn expressions() -> Vec<Vec<u8>> {
 }
 
 /// Records in the order of their names (cart_abandonment, click, consent, erasure, profile, purchase), number in front.
-pub fn avro() -> Vec<Vec<u8>> {
+pub(crate) fn avro() -> Vec<Vec<u8>> {
     let text = |text: &str| [&[u8::try_from(text.len() * 2).unwrap()], text.as_bytes()].concat();
     let envelope = [text("id"), text("who"), vec![0x80, 0xa0, 0xdc, 0xf0, 0xee, 0x66]].concat();
     let item = [text("shoe"), [vec![2], text("running")].concat(), vec![0], vec![4], vec![4, 0x30, 0x39]].concat();
@@ -156,7 +156,7 @@ pub fn avro() -> Vec<Vec<u8>> {
 }
 
 /// A container file of two clicks, without compression.
-pub fn containers() -> Vec<Vec<u8>> {
+pub(crate) fn containers() -> Vec<Vec<u8>> {
     let text = |text: &str| {
         let mut bytes = Vec::new();
         let mut length = text.len() * 2;
@@ -178,7 +178,7 @@ pub fn containers() -> Vec<Vec<u8>> {
     vec![[header.concat(), marker.clone(), vec![4], size, block, marker].concat()]
 }
 
-pub fn json() -> Vec<Vec<u8>> {
+pub(crate) fn json() -> Vec<Vec<u8>> {
     let envelope = r#""event_id":"e","customer_id":"c","occurred_at":"2026-01-01T10:00:00Z""#;
     let bodies = [
         r#""type":"click","page":"x","utm_source":null"#,
@@ -192,7 +192,7 @@ pub fn json() -> Vec<Vec<u8>> {
 }
 
 /// Customers to whom all of that happened.
-pub fn customers(doors: &Doors) -> Vec<Vec<u8>> {
+pub(crate) fn customers(doors: &Doors) -> Vec<Vec<u8>> {
     let mut replay = Replay::new(doors.catalog.clone(), &doors.schemas, Options::default());
     let mut customers = Vec::new();
     let records = json();

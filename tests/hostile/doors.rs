@@ -16,9 +16,9 @@ use segue::wire::json::JsonDecoder;
 use segue::wire::schema::SchemaSet;
 
 /// What decoders are made from: the shipped schemas, and definitions that want something of every kind of field.
-pub struct Doors {
-    pub schemas: SchemaSet,
-    pub catalog: Arc<Catalog>,
+pub(crate) struct Doors {
+    pub(crate) schemas: SchemaSet,
+    pub(crate) catalog: Arc<Catalog>,
     json: JsonDecoder,
     avro: Vec<Decoder>,
     record: Record,
@@ -35,7 +35,7 @@ segments:
 "#;
 
 impl Doors {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let schemas = SchemaSet::shipped().expect("the shipped schemas are right");
         let files = [("wants.yaml".to_owned(), WANTS.to_owned())];
         let definitions = load_texts(&files, schemas.schemas(), TimeZone::UTC).expect("the definitions are right");
@@ -54,7 +54,7 @@ impl Doors {
     }
 
     /// An expression: read, or refused with a reason that lies within it; what is read can be written and read again.
-    pub fn expression(bytes: &[u8]) {
+    pub(crate) fn expression(bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         match parser::parse(text) {
             Ok(expression) => {
@@ -72,7 +72,7 @@ impl Doors {
     }
 
     /// A definition file: loaded, or refused with complaints that can be shown; and rewritten in one style only once.
-    pub fn definitions(&self, bytes: &[u8]) {
+    pub(crate) fn definitions(&self, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
         let files = [("a.yaml".to_owned(), text.to_owned())];
         if let Err(problems) = load_texts(&files, self.schemas.schemas(), TimeZone::UTC) {
@@ -87,7 +87,7 @@ impl Doors {
     }
 
     /// An Avro record of the type that the first byte picks.
-    pub fn avro(&mut self, bytes: &[u8]) {
+    pub(crate) fn avro(&mut self, bytes: &[u8]) {
         let Some((first, body)) = bytes.split_first() else { return };
         let n_types = self.avro.len();
         if let Some(decoder) = self.avro.get_mut(usize::from(*first) % n_types) {
@@ -97,7 +97,7 @@ impl Doors {
     }
 
     /// An Avro object container file.
-    pub fn container(&mut self, bytes: &[u8]) {
+    pub(crate) fn container(&mut self, bytes: &[u8]) {
         let Ok(mut container) = Container::new(bytes) else { return };
         let Some(record) = self.schemas.reader_of(container.schema()) else { return };
         let decoder = Decoder::new(container.schema(), record, EventTypeId(0), &Projection::default());
@@ -110,12 +110,12 @@ impl Doors {
     }
 
     /// A record as JSON.
-    pub fn json(&mut self, bytes: &[u8]) {
+    pub(crate) fn json(&mut self, bytes: &[u8]) {
         let _ = self.json.decode_into(bytes, &mut self.record);
     }
 
     /// A stored customer: what can be read is written as it was read.
-    pub fn customer(bytes: &[u8]) {
+    pub(crate) fn customer(bytes: &[u8]) {
         if let Ok(known) = customer::decode(bytes) {
             let written = customer::encode(&known);
             assert_eq!(customer::decode(&written).as_ref(), Ok(&known));
