@@ -1,6 +1,7 @@
 //! What a message value is, by its first bytes.
 
 use super::DecodeError;
+pub use super::canonical::fingerprint;
 
 /// How Avro's single-object encoding begins.
 pub(crate) const SINGLE_OBJECT_MARK: [u8; 2] = [0xc3, 0x01];
