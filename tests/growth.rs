@@ -70,8 +70,8 @@ fn definitions_cost_what_they_are_long() {
         }),
         ("tests", |n| {
             let test = "    events: [{at: 1, type: click}]\n    expect: [{at: 2, in: [s0]}]\n";
-            let tests = (0..n).map(|i| format!("  - name: t{i}\n{test}"));
-            segments(1, |_| "did(click)".to_owned()) + "tests:\n" + &tests.collect::<String>()
+            let tests: Vec<_> = (0..n).map(|i| format!("  - name: t{i}\n{test}")).collect();
+            segments(1, |_| "did(click)".to_owned()) + "tests:\n" + &tests.concat()
         }),
     ];
     let schemas = SchemaSet::shipped().unwrap();

@@ -135,7 +135,7 @@ pub(crate) fn expressions() -> Vec<Vec<u8>> {
     expressions
 }
 
-/// Records in the order of their names (cart_abandonment, click, consent, erasure, profile, purchase), number in front.
+/// Records in the order of their names (`cart_abandonment`, `click`, `consent`, `erasure`, `profile`, `purchase`), number in front.
 pub(crate) fn avro() -> Vec<Vec<u8>> {
     let text = |text: &str| [&[u8::try_from(text.len() * 2).unwrap()], text.as_bytes()].concat();
     let envelope = [text("id"), text("who"), vec![0x80, 0xa0, 0xdc, 0xf0, 0xee, 0x66]].concat();

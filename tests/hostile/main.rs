@@ -63,7 +63,9 @@ fn setting(name: &str, default: usize) -> usize {
 /// The one door to the doors: mutates and tries; who panics is told with the input.
 fn hammer(default_cases: usize, corpus: &[Vec<u8>], words: &[&str], mut door: impl FnMut(&[u8])) {
     let mut random = Random(0x5e90e ^ setting("SEGUE_HOSTILE_SEED", 1) as u64);
-    corpus.iter().for_each(|bytes| door(bytes));
+    for bytes in corpus {
+        door(bytes);
+    }
     for _ in 0..setting("SEGUE_HOSTILE_CASES", default_cases) {
         let bytes = mutated(corpus, words, &mut random);
         let tried = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| door(&bytes)));
@@ -131,8 +133,8 @@ fn known_bombs() {
         doors.definitions(format!("segments:\n  - name: a\n    when: |\n      {expression}\n").as_bytes());
     }
     let alias = |letter: u8| (0..9).map(|_| format!("*{}", char::from(letter))).collect::<Vec<_>>().join(",");
-    let laughs: String =
-        (b'b'..=b'z').map(|letter| format!("{0}: &{0} [{1}]\n", char::from(letter), alias(letter - 1))).collect();
+    let laugh = |letter| format!("{0}: &{0} [{1}]", char::from(letter), alias(letter - 1));
+    let laughs = (b'b'..=b'z').map(laugh).collect::<Vec<_>>().join("\n");
     let files = [
         format!("a: &a [x,x,x,x,x,x,x,x,x]\n{laughs}"),
         "[".repeat(100_000),
