@@ -153,8 +153,11 @@ pub enum OutputFormat {
 pub struct Http {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Asked for on all but health and metrics; empty: not asked for, which only loopback may do.
+    /// Asked for on all but health and metrics; empty: not asked for, which only loopback may do. Either the token, or
+    /// `sha256:` and its digest in hexadecimal.
     pub token: Secret,
+    /// The URL under which the other processes of the application reach this one; empty: found out.
+    pub advertise: String,
 }
 
 /// The database of customers.
@@ -288,7 +291,7 @@ impl Default for Memory {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: Secret::default() }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), token: Secret::default(), advertise: String::new() }
     }
 }
 
@@ -413,6 +416,7 @@ impl Config {
         visit("output", "format", &mut output.format);
         visit("http", "listen", &mut http.listen);
         visit("http", "token", &mut http.token);
+        visit("http", "advertise", &mut http.advertise);
         visit("store", "memory", &mut setting::Bytes(&mut store.memory_bytes));
         visit("log", "format", &mut log.format);
         visit("log", "level", &mut log.level);
@@ -435,6 +439,17 @@ impl Config {
         let is_address = |text: &str| text.starts_with("http://") || text.starts_with("https://");
         if !self.log.otlp.is_empty() && !is_address(&self.log.otlp) {
             source.problem("log", "otlp", "is the address of a collector, such as `http://localhost:4318`");
+        }
+        let advertised = &self.http.advertise;
+        let is_url = advertised.starts_with("http://") || advertised.starts_with("https://");
+        if !advertised.is_empty() && (!is_url || advertised.ends_with('/') || advertised.contains(['@', ' '])) {
+            let message = format!("expected a URL such as `http://segue-0.segue:8080`, found `{advertised}`");
+            source.problem("http", "advertise", &message);
+        }
+        if let Some(digest) = self.http.token.reveal().strip_prefix("sha256:")
+            && (digest.len() != 64 || !digest.chars().all(|digit| digit.is_ascii_hexdigit()))
+        {
+            source.problem("http", "token", "expected 64 hexadecimal digits after `sha256:`");
         }
         self.check_topics(source);
     }

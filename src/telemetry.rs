@@ -59,6 +59,15 @@ pub struct Flow {
     pub left: u64,
 }
 
+/// What became of the records of one type.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// All that were read.
+    pub records: u64,
+    /// Those of them that went to the dead letters.
+    pub refused: u64,
+}
+
 /// Sums over everything counted.
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Totals {
@@ -233,6 +242,36 @@ impl Telemetry {
             *if entered { &mut flow.entered } else { &mut flow.left } += count;
         }
         flows
+    }
+
+    /// How many records of each type were read since this process started.
+    pub fn records_by_type(&self) -> BTreeMap<String, Read> {
+        let mut records: BTreeMap<String, Read> = BTreeMap::new();
+        for metric in self.events.collect().iter().flat_map(MetricFamily::get_metric) {
+            let (Some(of_type), Some(outcome)) = (label(metric, "type"), label(metric, "outcome")) else { continue };
+            let read = records.entry(of_type.to_owned()).or_default();
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "an integer counter, shown as a float"
+            )]
+            let count = metric.get_counter().get_value() as u64;
+            read.records += count;
+            if !["processed", "duplicate", "erased"].contains(&outcome) {
+                read.refused += count;
+            }
+        }
+        records
+    }
+
+    /// Records that the broker has and this process has not committed, by topic.
+    pub fn lag_by_topic(&self) -> BTreeMap<String, i64> {
+        self.partitions.lag_by_topic()
+    }
+
+    /// How far the partition clock that is furthest behind is behind the wall clock, seconds.
+    pub fn clock_lag_seconds(&self) -> Option<f64> {
+        self.partitions.clock_lag_seconds()
     }
 
     /// Sums over everything counted since this process started.

@@ -17,7 +17,7 @@ use segue::engine::Engine;
 use segue::engine::catalog::Catalog;
 use segue::engine::customer::Limits;
 use segue::engine::record::{Body, Envelope, Origin, Record};
-use segue::http::{Server, Sources};
+use segue::http::{DefinitionFiles, OPENAPI, Server, Sources};
 use segue::partition::{ErasureKey, Partition};
 use segue::store::memory::MemoryStore;
 use segue::telemetry::Telemetry;
@@ -55,10 +55,14 @@ impl Site {
         let catalog = Arc::new(catalog);
         let status = Status::new(1, catalog.clone());
         let sources = Sources::new(status.clone(), Telemetry::new().unwrap());
-        let settings = Http { listen: ([127, 0, 0, 1], 0).into(), token: Secret::new(token) };
+        let listen = ([127, 0, 0, 1], 0).into();
+        let settings = Http { listen, token: Secret::new(token), advertise: "http://segue-0.example".into() };
         let server = Server::start(&settings, sources.clone()).unwrap();
         let (asker, inbox) = ends();
         sources.ask(vec![asker]);
+        let time_zone = jiff::tz::TimeZone::UTC;
+        let (files, schemas) = (files.to_vec(), Arc::new(schemas));
+        sources.defined_by(DefinitionFiles { files, directory: None, schemas: schemas.clone(), time_zone });
         let done = Arc::new(AtomicBool::new(false));
         let ended = done.clone();
         let worker = std::thread::spawn(move || answer(&inbox, partition(catalog, &schemas), &ended));
@@ -120,11 +124,53 @@ fn get(base: &str, path: &str, authorization: Option<&str>) -> Answer {
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
-    let response = request.send().unwrap();
+    take("get", path, request.send().unwrap())
+}
+
+/// The answer to a request, which is as `docs/openapi.json` describes it.
+fn take(method: &str, path: &str, response: reqwest::blocking::Response) -> Answer {
     let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
     let status = response.status().as_u16();
     let text = response.text().unwrap();
-    Answer { status, content_type, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    let answer = Answer { status, content_type, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+    let is_described = |path: &str| path.starts_with("/v1/") || ["/healthz", "/readyz", "/metrics"].contains(&path);
+    if is_described(path.split('?').next().unwrap()) && status != 405 {
+        expect_described(method, path, &answer);
+    }
+    answer
+}
+
+/// The addresses that are described, with `{…}` for what varies.
+fn described() -> Value {
+    serde_json::from_str::<Value>(OPENAPI).unwrap()["paths"].clone()
+}
+
+#[track_caller]
+fn expect_described(method: &str, path: &str, answer: &Answer) {
+    let paths = described();
+    let asked: Vec<_> = path.split('?').next().unwrap().split('/').collect();
+    let is_same = |pattern: &str| {
+        let parts: Vec<_> = pattern.split('/').collect();
+        parts.len() == asked.len()
+            && parts.iter().zip(&asked).all(|(part, asked)| part == asked || part.starts_with('{'))
+    };
+    let mut patterns: Vec<_> = paths.as_object().unwrap().keys().filter(|pattern| is_same(pattern)).collect();
+    patterns.sort_by_key(|pattern| pattern.contains('{'));
+    let pattern = patterns.first().unwrap_or_else(|| panic!("{path} is not described"));
+    let response = &paths[pattern.as_str()][method]["responses"][answer.status.to_string()];
+    let essence = answer.content_type.split(';').next().unwrap();
+    let schema = &response["content"][essence]["schema"];
+    assert!(schema.is_object(), "{method} {path}: {} {essence} is not described", answer.status);
+    let mut whole: Value = serde_json::from_str(OPENAPI).unwrap();
+    whole["allOf"] = json!([schema]);
+    let validator = jsonschema::draft202012::new(&whole).unwrap();
+    let errors: Vec<_> = validator.iter_errors(&answer.body).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{method} {path}: {errors:#?} in {:#}", answer.body);
+}
+
+fn post(site: &Site, path: &str, body: impl Into<reqwest::blocking::Body>, content_type: &str) -> Answer {
+    let request = reqwest::blocking::Client::new().post(format!("http://{}{path}", site.server.address()));
+    take("post", path, request.header("content-type", content_type).body(body).send().unwrap())
 }
 
 fn partition(catalog: Arc<Catalog>, schemas: &SchemaSet) -> Partition<MemoryStore> {
@@ -149,7 +195,7 @@ fn partition(catalog: Arc<Catalog>, schemas: &SchemaSet) -> Partition<MemoryStor
 
 fn answer(inbox: &Inbox, mut partition: Partition<MemoryStore>, ended: &AtomicBool) {
     while !ended.load(Ordering::Relaxed) {
-        inbox.answer(std::iter::once(&mut partition), NOON + 1);
+        inbox.answer(std::iter::once((0, &mut partition)), NOON + 1);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -236,6 +282,113 @@ fn the_token_guards_all_but_health_and_metrics() {
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(get(&base, path, None).status, 200, "{path}");
     }
+}
+
+#[test]
+fn the_description_names_exactly_the_routes_there_are() {
+    let source = include_str!("../src/http/mod.rs");
+    let routes = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let mut routes: Vec<_> = routes.collect();
+    routes.sort_unstable();
+    let paths = described();
+    let mut described: Vec<_> = paths.as_object().unwrap().keys().map(String::as_str).collect();
+    described.sort_unstable();
+    assert_eq!(described, routes);
+    let site = Site::start("");
+    assert_eq!(site.get("/openapi.json").body, serde_json::from_str::<Value>(OPENAPI).unwrap());
+}
+
+#[test]
+fn definitions_are_tried_without_being_kept() {
+    let site = Site::start("");
+    site.assign();
+    let listed = site.get("/v1/definitions").body;
+    assert_eq!((&listed["on_disk"], &listed["files"][0]["text"]), (&json!("built-in"), &json!(DEFINITIONS)));
+
+    let check = |trial: Value| post(&site, "/v1/definitions/check", trial.to_string(), "application/json");
+    let wrong = check(json!({"text": "segments:\n  - {name: x, when: cuont(purchase) > 1}\n"}));
+    assert_eq!((wrong.status, &wrong.body["valid"]), (200, &json!(false)));
+    let found = &wrong.body["diagnostics"][0];
+    assert_eq!((&found["line"], &found["column"], &found["length"]), (&json!(2), &json!(21), &json!(5)), "{found}");
+    let right = check(json!({"text": "segments: [{name: x, when: trait.spent > 1}]"}));
+    assert_eq!(right.body["segments"][0]["when"], "trait.spent > 1", "{}", right.body);
+    let twice = check(json!({"text": "segments: [{name: big, when: did(click)}]"}));
+    assert_eq!(twice.body["valid"], false, "the name is taken");
+    let instead = check(json!({"text": DEFINITIONS, "file": "definitions.yaml"}));
+    assert_eq!(instead.body["segments"].as_array().unwrap().len(), 3, "{}", instead.body);
+
+    let attempt = |trial: Value| post(&site, "/v1/definitions/try", trial.to_string(), "application/json");
+    let tried = attempt(json!({"text": "segments: [{name: x, when: sum(purchase.total) > 100}]"})).body;
+    assert_eq!((&tried["looked_at"], &tried["customers"]), (&json!(4), &json!(["ada"])), "{tried}");
+    assert_eq!((&tried["not_counted_yet"], &tried["complete"]), (&json!([]), &json!(true)));
+    let tried = attempt(json!({"text": "segments: [{name: x, when: count(click over 9d) < 1}]"})).body;
+    assert_eq!(tried["not_counted_yet"], json!(["count(click over 9d)"]), "{tried}");
+    attempt(json!({"text": "segments: [{name: x, when: 1}]"})).expect_problem("try", 422, "wrong-definitions");
+    attempt(json!({"text": DEFINITIONS, "file": "x.yaml"})).expect_problem("try", 404, "unknown-file");
+    attempt(json!({"text": "", "file": null})).expect_problem("try", 422, "no-segment");
+    attempt(json!({"text": "", "segment": "buier"})).expect_problem("try", 404, "unknown-segment");
+    assert_eq!(site.get("/v1/segments").body["segments"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn bodies_that_are_no_trial_are_refused() {
+    let site = Site::start("");
+    let cases: [(String, &str, u16, &str); 5] = [
+        ("{".into(), "application/json", 400, "bad-request"),
+        ("{}".into(), "application/json", 400, "bad-request"),
+        (json!({"text": "", "colour": 1}).to_string(), "application/json", 400, "bad-request"),
+        (json!({"text": ""}).to_string(), "text/plain", 415, "not-json"),
+        (json!({"text": "x".repeat(300_000)}).to_string(), "application/json", 413, "too-large"),
+    ];
+    for (body, content_type, status, kind) in cases {
+        let shown: String = body.chars().take(40).collect();
+        post(&site, "/v1/definitions/check", body, content_type).expect_problem(&shown, status, kind);
+    }
+}
+
+#[test]
+fn without_a_token_no_foreign_name_is_answered() {
+    let ask = |site: &Site, host: &str| {
+        let request = reqwest::blocking::Client::new().get(format!("http://{}/v1/status", site.server.address()));
+        request.header("host", host).send().unwrap().status().as_u16()
+    };
+    let open = Site::start("");
+    assert_eq!(ask(&open, "evil.example"), 421);
+    assert_eq!(ask(&open, "segue-0.example:80"), 200);
+    let guarded = Site::start("s3cret");
+    assert_eq!(ask(&guarded, "segue.example"), 401);
+}
+
+#[test]
+fn the_dashboard_is_there_and_may_load_nothing_from_elsewhere() {
+    let site = Site::start("s3cret");
+    let response = reqwest::blocking::get(format!("http://{}/", site.server.address())).unwrap();
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let page = response.text().unwrap();
+    let linked = page.split(['"']).filter(|text| text.starts_with('/') && text.len() > 1);
+    for path in linked {
+        assert_eq!(get(&format!("http://{}", site.server.address()), path, None).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn how_it_does_is_told() {
+    let site = Site::start("");
+    assert_eq!(site.get("/v1/status").body["complete"], false);
+    site.assign();
+    let status = site.get("/v1/status").body;
+    assert_eq!(
+        (&status["complete"], &status["partitions"], &status["processes"]),
+        (&json!(true), &json!(1), &json!(1))
+    );
+    let history = site.get("/v1/segments/buyer/history").body;
+    assert!(!history["samples"].as_array().unwrap().is_empty(), "{history}");
+    site.check_problem("/v1/segments/none/history", 404, "unknown-segment");
+    site.check_problem("/v1/changes", 503, "no-answer");
+    site.check_problem("/v1/changes?segment=none", 404, "unknown-segment");
+    site.check_problem("/v1/changes?after=x", 400, "bad-request");
+    site.check_problem("/v1/changes/recent?limit=0", 400, "bad-request");
 }
 
 /// The demo, which is killed when the test fails before its end.

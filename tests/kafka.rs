@@ -34,8 +34,13 @@ fn topics<const N: usize>(broker: &Broker, partitions: i32) -> [String; N] {
 }
 
 fn join(broker: &Broker, group: &str, instance: &str, topics: &[String]) -> Consumer {
-    let membership =
-        Membership { group: group.to_owned(), instance: instance.to_owned(), topics: topics.to_vec(), partitions: 2 };
+    let membership = Membership {
+        group: group.to_owned(),
+        instance: instance.to_owned(),
+        address: String::new(),
+        topics: topics.to_vec(),
+        partitions: 2,
+    };
     Consumer::join(&clients(broker), &membership).unwrap()
 }
 

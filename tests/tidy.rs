@@ -36,7 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opentelemetry_otlp", &["telemetry"]),
     ("prometheus", &["telemetry"]),
     ("rdkafka", &["kafka/", "cli/demo"]),
-    ("reqwest", &["kafka/registry"]),
+    ("reqwest", &["http/", "kafka/registry"]),
     ("rocksdb", &["store/rocks"]),
     ("rustix", &["worker/disk", "cli/doctor"]),
     ("saphyr", &["definition/", "config"]),

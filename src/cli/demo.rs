@@ -18,7 +18,7 @@ use anyhow::Context as _;
 use crate::config::{Config, duration_ms};
 use crate::definition::load_texts;
 use crate::engine::catalog::Catalog;
-use crate::http::{Server, Sources};
+use crate::http::{DefinitionFiles, Server, Sources};
 use crate::kafka::Stop;
 use crate::telemetry::{Telemetry, Totals, start_logging};
 use crate::wire::schema::SchemaSet;
@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let definitions = load_texts(&definitions(), schemas.schemas(), config.application.timezone.0.clone());
     let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
 
+    let schemas = Arc::new(schemas);
     let broker = Broker::start(&topics(&config)).context("the broker inside the process did not start")?;
     config.kafka.brokers = broker.address();
     let till = Till::connect(&config.kafka.brokers, &config.topics)?;
@@ -101,17 +102,25 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let sources = Sources::new(Status::new(settings.workers, catalog.clone()), telemetry.clone());
     let server = Server::start(&config.http, sources.clone());
     let server = server.with_context(|| format!("cannot listen on {}", config.http.listen))?;
+    let time_zone = config.application.timezone.0.clone();
+    sources.defined_by(DefinitionFiles {
+        files: self::definitions(),
+        directory: None,
+        schemas: schemas.clone(),
+        time_zone,
+    });
     let engine = Engine::connect(
         &config,
         settings,
         catalog.clone(),
-        Arc::new(schemas),
+        schemas,
         telemetry.clone(),
         sources.status.clone(),
         stop.clone(),
     )?;
     let running = engine.start()?;
     sources.ask(running.askers.clone());
+    sources.follow(engine.feed());
     let feed = Feed::subscribe(&config.kafka.brokers, &config.topics.changes, &catalog, opened_at)?;
 
     greet(server.address(), &catalog, past.len())?;
@@ -170,6 +179,7 @@ fn greet(address: SocketAddr, catalog: &Catalog, n_past: usize) -> io::Result<()
         "segue demo: a shop with {} segments over {n_past} records of its past. Ctrl-C ends it.",
         catalog.segments.len()
     )?;
+    writeln!(out, "  http://{address}/                       the dashboard: open it in a browser")?;
     writeln!(out, "  http://{address}/v1/segments            who is where, how many came and went")?;
     writeln!(out, "  http://{address}/v1/customers/ada       one customer; /explain says why")?;
     writeln!(out, "  http://{address}/metrics  /healthz  /readyz\n")

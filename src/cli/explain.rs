@@ -95,9 +95,8 @@ fn print(args: &Args, asked: &[SegmentId], replay: &mut Replay, at: Option<i64>)
     if !args.json {
         writeln!(out, "customer {} at {}", args.customer, instant_text(at))?;
     }
-    for id in asked {
-        let Some(segment) = catalog.segments.get(id.index()) else { continue };
-        let explanation = replay.partition().engine().explain(&args.customer, &customer, *id, at);
+    for explanation in replay.partition().engine().explain(&args.customer, &customer, asked, at) {
+        let Some(segment) = catalog.segments.get(explanation.segment.index()) else { continue };
         if args.json {
             let mut line = api::explanation(&segment.name, &explanation);
             line["customer_id"] = args.customer.as_str().into();

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use crate::config::Config;
 use crate::definition;
-use crate::http::{Server, Sources};
+use crate::http::{DefinitionFiles, Server, Sources, advertised};
 use crate::kafka::{KafkaError, Stop};
 use crate::telemetry::{Telemetry, start_logging};
 use crate::worker::settings::Settings;
@@ -51,24 +51,29 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let zone = config.application.timezone.0.clone();
     let definitions = definition::load(&config.application.definitions, schemas.schemas(), zone);
     let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
+    let schemas = Arc::new(schemas);
 
     let stop = Stop::default();
     end_on_signals(&stop)?;
-    let settings = Settings::of(&config);
+    let mut settings = Settings::of(&config);
     let telemetry = Telemetry::new()?;
     let sources = Sources::new(Status::new(settings.workers, catalog.clone()), telemetry.clone());
     // Before anything is waited for, so that health and readiness can be asked for.
     let server = Server::start(&config.http, sources.clone());
     let server = server.with_context(|| format!("cannot listen on {}", config.http.listen))?;
-    tracing::info!(address = %server.address(), "answering HTTP");
-    let engine =
-        Engine::connect(&config, settings, catalog, Arc::new(schemas), telemetry, sources.status.clone(), stop);
+    settings.address = advertised(&config.http.advertise, server.address(), &config.kafka.brokers);
+    tracing::info!(address = %server.address(), to_others = settings.address, "answering HTTP");
+    let directory = config.application.definitions.clone();
+    sources.defined_by(DefinitionFiles::of_directory(directory, schemas.clone(), zone.clone()));
+    let engine = Engine::connect(&config, settings, catalog, schemas, telemetry, sources.status.clone(), stop);
     let engine = match engine {
         Err(KafkaError::Stopped) => return Ok(Exit::Done),
         engine => engine?,
     };
     let running = engine.start()?;
     sources.ask(running.askers.clone());
+    sources.follow(engine.feed());
+    sources.meet(engine.peers());
     running.wait(DEADLINE)?;
     Ok(Exit::Done)
 }

@@ -69,6 +69,7 @@ output:
 http:
   listen: \"127.0.0.1:8080\"
   token: \"\"
+  advertise: \"\"
 store:
   memory: 1GiB
 log:

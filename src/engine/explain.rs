@@ -3,16 +3,20 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::Engine;
-use super::catalog::{NodeId, Op, SegmentId};
+use super::catalog::{Catalog, NodeId, Op, SegmentId};
 use super::customer::{Customer, Standing};
 use super::evaluator::Evaluator;
 use super::missing::{self, Missing};
 use super::value::Value;
 use super::why;
 
-/// How many instants ahead are looked at for the next flip before giving up.
+/// How many instants ahead are looked at for the next flip at most, and how many conditions at all of them together, before
+/// giving up: whoever asks must not hold up the customers.
 const STEPS_MAX: usize = 10_000;
+const LOOKS_MAX: usize = 100_000;
 
 /// A segment and a customer at an instant.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +27,8 @@ pub struct Explanation {
     pub standing: Standing,
     /// When time alone will next begin or end the membership; `None` if never.
     pub next_flip: Option<i64>,
+    /// Flips were looked for up to this instant, milliseconds since the epoch; `None` if as far as there are any.
+    pub looked_until: Option<i64>,
     /// The condition to enter, or to be a member at all.
     pub when: Condition,
     /// The condition that ends a membership, where there is one of its own.
@@ -51,25 +57,38 @@ pub struct Condition {
 }
 
 impl Engine {
-    /// Explains a segment to a customer at `now`, which must not be before the customer's own time.
+    /// Explains segments to a customer at `now`, which must not be before the customer's own time.
     #[must_use]
-    pub fn explain(&mut self, customer_id: &str, customer: &Customer, segment: SegmentId, now: i64) -> Explanation {
+    pub fn explain(
+        &mut self,
+        customer_id: &str,
+        customer: &Customer,
+        segments: &[SegmentId],
+        now: i64,
+    ) -> Vec<Explanation> {
         let mut customer = customer.clone();
         self.elapse(customer_id, &mut customer, now.saturating_add(1), &mut Vec::new());
         let catalog = self.catalog().clone();
-        let definition = &catalog.segments[segment.index()];
-        let standing = customer.standing(definition.key);
-        let mut nodes = Vec::new();
-        self.list_conditions(definition.when, &mut nodes);
-        definition.ending.into_iter().for_each(|until| self.list_conditions(until, &mut nodes));
-        let (flips, membership_flip) = self.next_flips(customer_id, &customer, &nodes, segment, now);
+        let mut nodes = Conditions::default();
+        for segment in segments {
+            let definition = &catalog.segments[segment.index()];
+            nodes.list(&catalog, definition.when);
+            definition.ending.into_iter().for_each(|until| nodes.list(&catalog, until));
+        }
+        let flips = self.next_flips(customer_id, &customer, &nodes.ids, segments, now);
 
         let mut evaluator =
             Evaluator::new(&self.catalog, &self.cut_offs, &mut customer, customer_id, now, &mut self.scratch);
-        let flip_of = |node: NodeId| nodes.iter().position(|other| *other == node).and_then(|place| flips[place]);
-        let when = condition(&mut evaluator, definition.when, true, &flip_of);
-        let until = definition.ending.map(|until| condition(&mut evaluator, until, true, &flip_of));
-        Explanation { segment, standing, next_flip: membership_flip, when, until }
+        let flip_of = |node: NodeId| nodes.places.get(&node).and_then(|place| flips.of_nodes[*place]);
+        let explained = segments.iter().zip(&flips.of_segments).map(|(segment, next_flip)| {
+            let definition = &catalog.segments[segment.index()];
+            let standing = evaluator.customer.standing(definition.key);
+            let when = condition(&mut evaluator, definition.when, true, &flip_of);
+            let until = definition.ending.map(|until| condition(&mut evaluator, until, true, &flip_of));
+            let looked_until = flips.looked_until;
+            Explanation { segment: *segment, standing, next_flip: *next_flip, looked_until, when, until }
+        });
+        explained.collect()
     }
 
     /// A node's value for a customer at `now`, for traits.
@@ -82,51 +101,40 @@ impl Engine {
             .clone()
     }
 
-    fn list_conditions(&self, id: NodeId, nodes: &mut Vec<NodeId>) {
-        if nodes.contains(&id) {
-            return;
-        }
-        nodes.push(id);
-        let op = &self.catalog.nodes[id.index()].op;
-        if matches!(op, Op::And(_) | Op::Or(_) | Op::Not(_)) {
-            op.operands().for_each(|operand| self.list_conditions(operand, nodes));
-        }
-    }
-
-    /// Lets time pass for a copy of the customer until every condition and the membership have flipped, or nothing more
-    /// is to come.
+    /// Lets time pass for a copy of the customer until every condition and membership has flipped, or nothing more is to
+    /// come, or it would take too long.
     fn next_flips(
         &mut self,
         customer_id: &str,
         customer: &Customer,
         nodes: &[NodeId],
-        segment: SegmentId,
+        segments: &[SegmentId],
         now: i64,
-    ) -> (Vec<Option<i64>>, Option<i64>) {
-        let key = self.catalog.segments[segment.index()].key;
-        let was_member = customer.standing(key).member;
+    ) -> Flips {
+        let catalog = self.catalog().clone();
+        let key_of = |segment: &SegmentId| catalog.segments[segment.index()].key;
+        let is_member = |customer: &Customer| -> Vec<bool> {
+            segments.iter().map(|segment| customer.standing(key_of(segment)).member).collect()
+        };
+        let was_member = is_member(customer);
         let mut customer = customer.clone();
-        let mut flips = vec![None; nodes.len()];
-        let mut membership_flip = None;
+        let mut flips =
+            Flips { of_nodes: vec![None; nodes.len()], of_segments: vec![None; segments.len()], looked_until: None };
         let (before, mut until) = self.look(customer_id, &mut customer, nodes, now);
-        for _ in 0..STEPS_MAX {
-            let Some(next) = [customer.deadline, until].into_iter().flatten().min() else { break };
+        let next_step = |customer: &Customer, until| [customer.deadline, until].into_iter().flatten().min();
+        for _ in 0..(LOOKS_MAX / nodes.len().max(1)).clamp(10, STEPS_MAX) {
+            let Some(next) = next_step(&customer, until) else { return flips };
             self.elapse(customer_id, &mut customer, next.saturating_add(1), &mut Vec::new());
             let (after, next_until) = self.look(customer_id, &mut customer, nodes, next);
             until = next_until;
-            for (flip, _) in
-                flips.iter_mut().zip(before.iter().zip(&after)).filter(|(_, (before, after))| before != after)
-            {
-                flip.get_or_insert(next);
-            }
-            if customer.standing(key).member != was_member {
-                membership_flip.get_or_insert(next);
-            }
-            if membership_flip.is_some() && flips.iter().all(Option::is_some) {
-                break;
+            note(&mut flips.of_nodes, &before, &after, next);
+            note(&mut flips.of_segments, &was_member, &is_member(&customer), next);
+            if flips.of_nodes.iter().chain(&flips.of_segments).all(Option::is_some) {
+                return flips;
             }
         }
-        (flips, membership_flip)
+        flips.looked_until = next_step(&customer, until);
+        flips
     }
 
     /// Whether each node holds at `now`, and until when all of that stays so.
@@ -149,6 +157,44 @@ impl Engine {
             })
             .collect();
         (holds, (until < i64::MAX).then_some(until))
+    }
+}
+
+/// The conditions of some segments, each once, with their places in the list.
+#[derive(Default)]
+struct Conditions {
+    ids: Vec<NodeId>,
+    places: HashMap<NodeId, usize>,
+}
+
+impl Conditions {
+    fn list(&mut self, catalog: &Catalog, id: NodeId) {
+        if self.places.contains_key(&id) {
+            return;
+        }
+        self.places.insert(id, self.ids.len());
+        self.ids.push(id);
+        let op = &catalog.nodes[id.index()].op;
+        if matches!(op, Op::And(_) | Op::Or(_) | Op::Not(_)) {
+            op.operands().for_each(|operand| self.list(catalog, operand));
+        }
+    }
+}
+
+/// When what flips.
+struct Flips {
+    of_nodes: Vec<Option<i64>>,
+    of_segments: Vec<Option<i64>>,
+    /// Where the look was broken off.
+    looked_until: Option<i64>,
+}
+
+/// Notes the first instant at which something is not what it was.
+fn note(flips: &mut [Option<i64>], before: &[bool], after: &[bool], at: i64) {
+    for (flip, (before, after)) in flips.iter_mut().zip(before.iter().zip(after)) {
+        if before != after {
+            flip.get_or_insert(at);
+        }
     }
 }
 

@@ -51,6 +51,7 @@ pub fn explanation(segment: &str, explanation: &Explanation) -> Json {
         "since": standing.member.then(|| instant(standing.since)),
         "next_flip": explanation.next_flip.map(instant),
         "missing": missing::words(explanation),
+        "looked_until": explanation.looked_until.map(instant),
         "when": condition(&explanation.when),
         "until": explanation.until.as_ref().map(condition),
     })

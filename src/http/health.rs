@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::{Shared, now_ms};
 
 /// A worker that has not gone round its loop for this long stands still.
-const PATIENCE_MS: i64 = 60_000;
+pub(super) const PATIENCE_MS: i64 = 60_000;
 
 /// `GET /healthz`
 pub(super) async fn healthz(State(shared): State<Shared>) -> Result<Json<Value>, Problem> {

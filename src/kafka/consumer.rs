@@ -18,6 +18,7 @@ use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message a
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use super::members::client_id;
 use super::{Clients, KafkaError};
 
 /// How long a question to a broker may take.
@@ -30,6 +31,8 @@ pub struct Membership {
     pub group: String,
     /// This member's name in it, the same after a restart.
     pub instance: String,
+    /// Where this process answers HTTP, told to the other members; empty if nowhere.
+    pub address: String,
     /// The input topics. The position of a topic here is its lane.
     pub topics: Vec<String>,
     /// How many partitions each of them has.
@@ -153,6 +156,7 @@ impl Consumer {
             &[
                 ("group.id", &membership.group),
                 ("group.instance.id", &membership.instance),
+                ("client.id", &client_id(clients.name(), &membership.address)),
                 ("group.protocol", "classic"),
                 ("partition.assignment.strategy", "range"),
                 ("isolation.level", "read_committed"),

@@ -4,9 +4,11 @@ pub mod changelog;
 pub mod consumer;
 pub mod group;
 pub mod inspect;
+pub mod members;
 pub mod merge;
 pub mod reader;
 pub mod registry;
+pub mod tail;
 pub mod topics;
 pub mod transaction;
 pub mod watchdog;
@@ -172,6 +174,11 @@ impl Clients {
     /// The configured bootstrap servers.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// What clients call themselves.
+    fn name(&self) -> &str {
+        self.properties.get("client.id").map_or("segue", String::as_str)
     }
 
     /// A client's settings: `defaults` give way to configured properties, `required` do not.

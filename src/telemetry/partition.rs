@@ -1,8 +1,12 @@
 //! What is measured of each partition.
 
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector as _;
+use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Registry};
 
-use super::{Made, clamped, float_gauges, gauges};
+use super::{Made, clamped, float_gauges, gauges, label};
 
 /// The gauges of all partitions, by partition.
 #[derive(Debug, Clone)]
@@ -66,6 +70,25 @@ impl PartitionGauges {
                 &["partition"],
             )?,
         })
+    }
+}
+
+impl PartitionGauges {
+    pub(super) fn lag_by_topic(&self) -> BTreeMap<String, i64> {
+        let mut lag: BTreeMap<String, i64> = BTreeMap::new();
+        for metric in self.consumer_lag.collect().iter().flat_map(MetricFamily::get_metric) {
+            let Some(topic) = label(metric, "topic") else { continue };
+            #[expect(clippy::cast_possible_truncation, reason = "an integer gauge, shown as a float")]
+            let records = metric.get_gauge().get_value() as i64;
+            *lag.entry(topic.to_owned()).or_default() += records;
+        }
+        lag
+    }
+
+    pub(super) fn clock_lag_seconds(&self) -> Option<f64> {
+        let families = self.clock_lag.collect();
+        let lags = families.iter().flat_map(MetricFamily::get_metric).map(|metric| metric.get_gauge().get_value());
+        lags.max_by(f64::total_cmp)
     }
 }
 

@@ -8,11 +8,13 @@ mod decode;
 pub mod disk;
 mod exchange;
 mod failpoint;
+pub mod feed;
 mod filling;
 mod group;
 pub mod inspect;
 pub mod marker;
 pub mod outbox;
+pub mod peers;
 pub mod query;
 mod report;
 mod restore;
@@ -134,6 +136,7 @@ fn run_as_member(
     let membership = Membership {
         group: engine.settings.application.clone(),
         instance: engine.settings.member(index),
+        address: engine.settings.address.clone(),
         topics: engine.settings.input_topics(),
         partitions: engine.partitions,
     };
@@ -356,7 +359,8 @@ impl Worker<'_> {
     }
 
     fn answer(&mut self) {
-        self.inbox.answer(self.owned.values_mut().map(|owned| &mut owned.partition), wall_ms());
+        let partitions = self.owned.iter_mut().map(|(number, owned)| (*number, &mut owned.partition));
+        self.inbox.answer(partitions, wall_ms());
     }
 
     /// Commits as soon as there is nothing more to add, and at the latest after the interval or the number of records.

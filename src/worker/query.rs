@@ -25,7 +25,7 @@ pub enum Question {
         /// Which segment; all of them otherwise.
         segment: Option<String>,
     },
-    /// The members of a segment, in order of their ids.
+    /// The members of a segment, in order of their ids, as far as a look at a bounded number of customers shows.
     Members {
         /// Which segment.
         segment: String,
@@ -34,6 +34,20 @@ pub enum Question {
         /// At most so many.
         limit: usize,
     },
+    /// The first customers of each partition, as they are stored.
+    Sample {
+        /// At most so many of each partition.
+        limit: usize,
+    },
+}
+
+/// A worker's answer, and for which partitions it speaks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The partitions it looked into.
+    pub partitions: Vec<i32>,
+    /// What it found there.
+    pub answer: Answer,
 }
 
 /// What one worker knows.
@@ -50,8 +64,10 @@ pub enum Answer {
         /// By segment, in the order of the catalog.
         explanations: Vec<(String, Explanation)>,
     },
-    /// Members by id, in order, and since when they are, milliseconds since the epoch.
-    Members(Vec<(String, i64)>),
+    /// Some members.
+    Members(MemberPage),
+    /// Customers by id, as they are stored.
+    Sample(Vec<(String, Vec<u8>)>),
     /// The store failed.
     Failed(String),
 }
@@ -75,10 +91,39 @@ pub struct CustomerView {
     pub consents: Vec<(String, bool)>,
 }
 
+/// Members of a segment, in order of their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MemberPage {
+    /// Ids, and since when they are members, milliseconds since the epoch.
+    pub members: Vec<(String, i64)>,
+    /// All members up to this id are among them, and the look may go on after it; `None` when there are no more.
+    pub until: Option<String>,
+}
+
+impl MemberPage {
+    /// One page of several, of customers that live in different places: what all of them have looked at.
+    pub fn merged(pages: impl IntoIterator<Item = Self>, limit: usize) -> Self {
+        let mut merged = Self::default();
+        for page in pages {
+            merged.members.extend(page.members);
+            merged.until = [merged.until, page.until].into_iter().flatten().min();
+        }
+        if let Some(until) = &merged.until {
+            merged.members.retain(|(customer_id, _)| customer_id <= until);
+        }
+        merged.members.sort();
+        if merged.members.len() > limit {
+            merged.members.truncate(limit);
+            merged.until = merged.members.last().map(|(customer_id, _)| customer_id.clone());
+        }
+        merged
+    }
+}
+
 /// A question on its way to a worker.
 pub struct Query {
     question: Question,
-    reply: Box<dyn FnOnce(Answer) + Send>,
+    reply: Box<dyn FnOnce(Reply) + Send>,
 }
 
 /// The asking end: one for each worker.
@@ -97,21 +142,22 @@ pub fn ends() -> (Asker, Inbox) {
 
 impl Asker {
     /// Asks; `reply` is called from the worker's thread. Whether the worker is there to answer.
-    pub fn ask(&self, question: Question, reply: impl FnOnce(Answer) + Send + 'static) -> bool {
+    pub fn ask(&self, question: Question, reply: impl FnOnce(Reply) + Send + 'static) -> bool {
         self.0.send(Query { question, reply: Box::new(reply) }).is_ok()
     }
 }
 
 impl Inbox {
     /// Answers what has been asked, from the worker's partitions. `now` is the wall clock, milliseconds since the epoch.
-    pub fn answer<'p, S: Store + 'p>(&self, partitions: impl Iterator<Item = &'p mut Partition<S>>, now: i64) {
+    pub fn answer<'p, S: Store + 'p>(&self, partitions: impl Iterator<Item = (i32, &'p mut Partition<S>)>, now: i64) {
         let mut queries = self.0.try_iter().peekable();
         if queries.peek().is_none() {
             return;
         }
-        let mut partitions: Vec<_> = partitions.collect();
+        let (numbers, mut partitions): (Vec<_>, Vec<_>) = partitions.unzip();
         for query in queries {
-            (query.reply)(answer(&query.question, &mut partitions, now));
+            let answer = answer(&query.question, &mut partitions, now);
+            (query.reply)(Reply { partitions: numbers.clone(), answer });
         }
     }
 }
@@ -130,6 +176,7 @@ fn answer<S: Store>(question: &Question, partitions: &mut [&mut Partition<S>], n
             explain(partition, customer_id, customer, segment.as_deref(), now)
         }),
         Question::Members { segment, after, limit } => members(partitions, segment, after.as_deref(), *limit),
+        Question::Sample { limit } => sample(partitions, *limit),
     };
     answered.unwrap_or_else(|error| Answer::Failed(error.to_string()))
 }
@@ -195,43 +242,48 @@ fn explain<S: Store>(
     let at = customer.own_time.unwrap_or(now).max(now);
     let ids = (0..).map(SegmentId).zip(&catalog.segments);
     let asked = ids.filter(|(_, known)| segment.is_none_or(|segment| known.name == segment));
-    let explained =
-        asked.map(|(id, known)| (known.name.clone(), partition.engine().explain(customer_id, customer, id, at)));
-    Answer::Explained { at, explanations: explained.collect() }
+    let asked: Vec<SegmentId> = asked.map(|(id, _)| id).collect();
+    let explained = partition.engine().explain(customer_id, customer, &asked, at).into_iter();
+    let named = explained.filter_map(|one| Some((catalog.segments.get(one.segment.index())?.name.clone(), one)));
+    Answer::Explained { at, explanations: named.collect() }
 }
 
-/// Members, a page of customers at a time, so that memory does not depend on how many there are.
+/// Members as they were committed, among a bounded number of customers of each partition, so that no look takes long.
 fn members<S: Store>(
     partitions: &mut [&mut Partition<S>],
     segment: &str,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Answer, StoreError> {
-    const PAGE: usize = 1_000;
-    let mut members = Vec::new();
+    const LOOKED_AT: usize = 2_000;
+    let mut pages = Vec::new();
     for partition in partitions {
-        let catalog = partition.catalog();
-        let Some(key) = catalog.segments.iter().find(|known| known.name == segment).map(|known| known.key) else {
-            continue;
+        let known = partition.catalog().segments.iter().find(|known| known.name == segment);
+        let Some(key) = known.map(|known| known.key) else { continue };
+        let after = after.map(crate::partition::key_of);
+        let customers = partition.scan(after.as_deref(), LOOKED_AT)?;
+        let mut page = MemberPage {
+            until: customers.next.as_deref().and_then(customer_id_of).map(str::to_owned),
+            ..MemberPage::default()
         };
-        let mut after = after.map(crate::partition::key_of);
-        let mut n_found = 0;
-        while n_found < limit {
-            let page = partition.scan(after.as_deref(), PAGE)?;
-            for (customer_key, customer) in &page.customers {
-                let standing = customer.standing(key);
-                if let Some(customer_id) = customer_id_of(customer_key).filter(|_| standing.member) {
-                    members.push((customer_id.to_owned(), standing.since));
-                    n_found += 1;
-                }
-            }
-            if page.next.is_none() {
-                break;
+        for (customer_key, customer) in &customers.customers {
+            let Some(customer_id) = customer_id_of(customer_key) else { continue };
+            let standing = customer.standing(key);
+            if standing.member {
+                page.members.push((customer_id.to_owned(), standing.since));
             }
             after = page.next;
         }
+        pages.push(page);
     }
-    members.sort();
-    members.truncate(limit);
-    Ok(Answer::Members(members))
+    Ok(Answer::Members(MemberPage::merged(pages, limit)))
+}
+
+fn sample<S: Store>(partitions: &mut [&mut Partition<S>], limit: usize) -> Result<Answer, StoreError> {
+    let mut customers = Vec::new();
+    for partition in partitions {
+        let stored = partition.store().scan(None, limit)?.into_iter();
+        customers.extend(stored.filter_map(|(key, bytes)| Some((customer_id_of(&key)?.to_owned(), bytes))));
+    }
+    Ok(Answer::Sample(customers))
 }

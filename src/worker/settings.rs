@@ -25,6 +25,8 @@ pub struct Settings {
     pub application: String,
     /// This process among those of the application, the same after a restart.
     pub instance: String,
+    /// Where this process answers HTTP, as the others are told; empty if nowhere.
+    pub address: String,
     /// Where the stores are.
     pub data_dir: PathBuf,
     /// How many threads.
@@ -61,6 +63,7 @@ impl Settings {
         Self {
             application: config.application.id.clone(),
             instance: instance(&config.application.data_dir),
+            address: config.http.advertise.clone(),
             data_dir: config.application.data_dir.clone(),
             workers: config.application.workers.max(1),
             inputs: inputs.collect(),

@@ -21,7 +21,9 @@ use crate::wire::writer::parse_writer;
 
 use super::clock::wall_ms;
 use super::exchange::{self, Exchange};
+use super::feed::Feed;
 use super::outbox::{Format, Outbox};
+use super::peers::Peers;
 use super::query::{Asker, ends};
 use super::settings::Settings;
 use super::status::Status;
@@ -186,6 +188,16 @@ impl Engine {
     /// Memory for the customers of one partition: as if all partitions were here.
     pub(super) fn customers_memory_bytes(&self) -> usize {
         self.settings.store_memory_bytes / 2 / usize::try_from(self.partitions).unwrap_or(1).max(1)
+    }
+
+    /// The changes, for those who follow them.
+    pub fn feed(&self) -> Feed {
+        Feed::new(self.clients.clone(), &self.settings.changes, self.stop.clone())
+    }
+
+    /// The other processes of the application.
+    pub fn peers(&self) -> Peers {
+        Peers::new(self.clients.clone(), &self.settings.application, &self.settings.address)
     }
 
     /// Says what a worker waits for. One that waits does not stand still.
