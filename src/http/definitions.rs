@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::definition::diagnostic::{Diagnostic, nearest};
-use crate::definition::{load_texts, read_texts};
+use crate::definition::{definition_files, load_texts};
 use crate::engine::Engine;
 use crate::engine::catalog::{Catalog, SegmentId};
 use crate::engine::customer::Limits;
@@ -49,7 +49,7 @@ pub struct DefinitionFiles {
 impl DefinitionFiles {
     /// The files of a directory, as they are now.
     pub fn of_directory(directory: PathBuf, schemas: Arc<SchemaSet>, time_zone: TimeZone) -> Self {
-        let files = named_from(&directory, read_texts(&directory).0);
+        let files = named_from(&directory, definition_files(&directory).0);
         Self { files, directory: Some(directory), schemas, time_zone }
     }
 
@@ -114,7 +114,7 @@ impl DefinitionFiles {
     /// Whether the directory still holds what is at work, and what is wrong with what it holds now.
     fn on_disk(&self) -> (&'static str, Vec<Diagnostic>) {
         let Some(directory) = &self.directory else { return ("built-in", Vec::new()) };
-        let (files, mut problems) = read_texts(directory);
+        let (files, mut problems) = definition_files(directory);
         let files = named_from(directory, files);
         if files == self.files && problems.is_empty() {
             return ("same", Vec::new());

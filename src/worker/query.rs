@@ -272,7 +272,6 @@ fn members<S: Store>(
             if standing.member {
                 page.members.push((customer_id.to_owned(), standing.since));
             }
-            after = page.next;
         }
         pages.push(page);
     }
