@@ -171,6 +171,12 @@ impl Clients {
         Ok(Self { brokers: brokers.to_owned(), properties: properties.clone() })
     }
 
+    /// Clients of a broker that is not there.
+    #[cfg(test)]
+    pub fn nowhere() -> Self {
+        Self { brokers: "127.0.0.1:1".to_owned(), properties: BTreeMap::new() }
+    }
+
     /// The configured bootstrap servers.
     pub fn brokers(&self) -> &str {
         &self.brokers

@@ -87,6 +87,12 @@ impl Feed {
         Self(Arc::new(Shared { clients, topic: topic.to_owned(), stop, live: Mutex::new(None) }))
     }
 
+    /// The feed of a broker that is not there, for those who are handed changes otherwise.
+    #[cfg(test)]
+    pub fn of_nobody() -> Self {
+        Self::new(Clients::nowhere(), "changes", Stop::default())
+    }
+
     /// Whether the process is ending.
     pub fn is_ending(&self) -> bool {
         self.0.stop.is_requested()

@@ -4,7 +4,6 @@ use serde_json::Map;
 use tokio::sync::broadcast;
 
 use super::*;
-use crate::kafka::{Clients, Stop};
 
 fn told(partition: usize, offset: i64, customer_id: &str) -> Arc<Told> {
     let change = json!({"customer_id": customer_id, "segment": "vip"});
@@ -12,12 +11,11 @@ fn told(partition: usize, offset: i64, customer_id: &str) -> Arc<Told> {
 }
 
 fn follower(customer: Option<&str>, capacity: usize) -> (Follower, tokio::sync::mpsc::Receiver<Event>) {
-    let clients = Clients::new("127.0.0.1:1", &std::collections::BTreeMap::new()).unwrap();
     let (events, receiver) = channel(capacity + 1);
     let last = events.clone().try_reserve_owned().ok();
     let which = Which { segment: None, customer: customer.map(str::to_owned), after: None };
     let one_of_many = streams().try_acquire_owned().unwrap();
-    let feed = Feed::new(clients, "changes", Stop::default());
+    let feed = Feed::of_nobody();
     (
         Follower {
             feed,
