@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let _logging = start_logging(&config.log, &config.application.id).blame(Exit::Usage)?;
     let schemas = schemas_of(&config).blame(Exit::Wrong)?;
     let zone = config.application.timezone.0.clone();
-    let definitions = definition::load(&config.application.definitions, schemas.schemas(), zone);
+    let definitions = definition::load(&config.application.definitions, schemas.schemas(), zone.clone());
     let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
     let schemas = Arc::new(schemas);
 

@@ -24,7 +24,7 @@ fn what_was_counted_is_seen_after_the_commit() {
     worker.change(&"vip".into(), true);
     worker.change(&"vip".into(), false);
     worker.event_latency_seconds(0.002);
-    worker.profile_traits_dropped(2, 1);
+    worker.happened(&Happened { traits_undeclared: 2, traits_misfit: 1, ..Happened::default() });
     check(&telemetry, &["segue_events_total{outcome=\"processed\",type=\"click\"} 0"], &["vip"]);
     worker.committed(0.01);
     let lines = [
