@@ -57,7 +57,7 @@ fn halted_in_a_commit_until_others_have_taken_over_it_does_no_harm() {
     let mut second = site.start_in("second");
     let mut sleepers = Vec::new();
     for step in ["sending", "sent", "offsets", "committed"] {
-        let mut sleeper = site.start_failing(step, &format!("{step}:5:halt"));
+        let mut sleeper = site.start_failing(step, &format!("{step}:2:halt"));
         sleeper.halted();
         // Longer than the session, so that its partitions go to others.
         std::thread::sleep(Duration::from_millis(7_500));

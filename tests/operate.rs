@@ -66,7 +66,7 @@ fn headers(message: &Message) -> BTreeMap<&str, String> {
 /// The program with these arguments and the site's configuration.
 fn segue(site: &Site, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segue"));
-    command.args(arguments).arg("--config").arg(site.directory.path().join("segue.yaml"));
+    command.args(arguments).arg("--config").arg(site.directory.path().join("data.yaml"));
     command.output().unwrap()
 }
 
@@ -82,7 +82,7 @@ fn expect(output: &Output, code: i32, parts: &[&str]) -> String {
 
 /// Where the engine answers HTTP, by its log.
 fn http(site: &Site) -> String {
-    let log = std::fs::read_to_string(site.directory.path().join("log")).unwrap();
+    let log = std::fs::read_to_string(site.directory.path().join("data.log")).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut addresses = lines.filter_map(|line| line["address"].as_str().map(str::to_owned));
     addresses.next_back().expect("it says where it answers")
@@ -223,7 +223,7 @@ fn a_running_engine_exposes_all_that_dashboards_and_alerts_ask_for() {
     assert!(missing.is_empty(), "asked for by deploy/, and not exposed: {missing:?}\n{}", get(&address, "/metrics"));
 
     // The health check of the image, which finds the address in the configuration.
-    let config = site.directory.path().join("segue.yaml");
+    let config = site.directory.path().join("data.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("127.0.0.1:0", &address)).unwrap();
     expect(&segue(&site, &["health"]), 0, &["\"ok\""]);
@@ -296,7 +296,7 @@ fn log_lines_are_json_with_fields_that_keep_their_names() {
     site.produce(&[click("a", "xanthippe"), click("b", "xanthippe")]);
     wait_for_changes(&site, &mut engine, 2);
     Site::stop(engine);
-    let log = std::fs::read_to_string(site.directory.path().join("log")).unwrap();
+    let log = std::fs::read_to_string(site.directory.path().join("data.log")).unwrap();
     let mut messages = Vec::new();
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));

@@ -145,7 +145,7 @@ fn topics_that_do_not_fit_together_are_refused_by_name() {
     let visits = site.topic("visits");
     site.configure();
     // The profiles now come from a topic of another size.
-    let config = site.directory.path().join("segue.yaml");
+    let config = site.directory.path().join("data.yaml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace(&profiles, &visits)).unwrap();
     site.more.clear();

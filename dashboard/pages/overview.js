@@ -114,7 +114,7 @@ function showInput(input, status) {
   const lag = status.lag.map(({ topic, records }) => `${topic} ${words.count(Math.max(0, records))}`);
   fill(
     input,
-    h("div", { class: "scroll" }, h("table", { class: "tight" }, h("thead", null, h("tr", null, headings)), h("tbody", null, rows))),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Events" }, h("table", { class: "tight" }, h("thead", null, h("tr", null, headings)), h("tbody", null, rows))),
     h("p", { class: "foot" }, lag.length ? `Not yet processed: ${lag.join(" · ")}` : "Nothing is being read yet."),
   );
 }
@@ -179,7 +179,7 @@ function segmentTable() {
     "section",
     { class: "card" },
     h("div", { class: "cardhead" }, h("h2", null, "Segments"), h("label", { class: "hidden", for: "filter-segments" }, "Filter segments"), filter),
-    h("div", { class: "scroll" }, h("table", { class: "segments" }, h("thead", null, h("tr", null, headers.map(({ cell }) => cell))), body)),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Segments" }, h("table", { class: "segments" }, h("thead", null, h("tr", null, headers.map(({ cell }) => cell))), body)),
     more,
     told,
   );

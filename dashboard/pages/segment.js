@@ -128,7 +128,7 @@ function members(name, signal) {
   return card(
     "Members",
     null,
-    h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Customer"), h("th", { scope: "col" }, "Since"))), body)),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Members" }, h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Customer"), h("th", { scope: "col" }, "Since"))), body)),
     h("p", { class: "foot pager" }, back, on, again, told),
   );
 }

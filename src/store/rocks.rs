@@ -1,8 +1,8 @@
 //! State on disk: one RocksDB per partition number, so that wiping, moving and restoring one is a matter of a directory.
 //!
 //! One column family, because several would be flushed apart and be at different points after a crash. No write-ahead
-//! log, because the changelog is the log; a batch and the marker of how far it goes are written together, so after any
-//! crash the database is as it was at one commit, perhaps not the last. Keys:
+//! log, because the changelog is the log; after any crash the database holds at least what its marker says, perhaps more
+//! of what was committed since, and reading the changelog from the marker on makes it whole. Keys:
 //!
 //! | first byte | rest of the key | value |
 //! |---|---|---|

@@ -40,8 +40,9 @@ struct Part<'o, 'c> {
 /// 3. The transaction is committed. *A crash during the call leaves it committed or aborted as the broker decided; the next
 ///    owner waits until that is known, and finds marker and offsets both or neither.* The answer may be lost: that is
 ///    [`Failure::Doubt`], and the worker goes on as if it had crashed.
-/// 4. The stores are written, each with its marker in one batch. *A crash here leaves stores at an earlier commit: they are
-///    brought forward from the changelog, from where each stands.* They are never ahead of Kafka.
+/// 4. The stores are written behind: some of what waits now, all of it within a while. *A crash leaves stores at an earlier
+///    commit, or partly ahead of their marker: they are brought forward from the changelog, from their marker on.* They are
+///    never ahead of Kafka.
 pub(super) fn commit<'o, 'c: 'o>(
     producer: &mut Producer,
     consumer: &Consumer,

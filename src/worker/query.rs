@@ -9,6 +9,7 @@ use crate::engine::explain::Explanation;
 use crate::engine::value::Value;
 use crate::partition::{Partition, customer_id_of};
 use crate::store::{Store, StoreError};
+use crate::wire::customer::encode;
 
 /// What can be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,8 +282,9 @@ fn members<S: Store>(
 fn sample<S: Store>(partitions: &mut [&mut Partition<S>], limit: usize) -> Result<Answer, StoreError> {
     let mut customers = Vec::new();
     for partition in partitions {
-        let stored = partition.store().scan(None, limit)?.into_iter();
-        customers.extend(stored.filter_map(|(key, bytes)| Some((customer_id_of(&key)?.to_owned(), bytes))));
+        let page = partition.scan(None, limit)?.customers.into_iter().take(limit);
+        customers
+            .extend(page.filter_map(|(key, customer)| Some((customer_id_of(&key)?.to_owned(), encode(&customer)))));
     }
     Ok(Answer::Sample(customers))
 }

@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn only_what_a_segment_reads_is_fed() {
-        let text = "segments:\n  - {name: a, when: did(click)}\n  - {name: b, when: segment(a) and did(purchase over 1d)}\n  \
+        let text = "segments:\n  - {name: a, when: did(click)}\n  - {name: b, when: segment(\"a\") and did(purchase over 1d)}\n  \
                     - {name: c, when: did(click without purchase within 1h over 1d)}\n";
         let schemas = SchemaSet::shipped().unwrap();
         let files = [("a.yaml".to_owned(), text.to_owned())];
