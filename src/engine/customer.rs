@@ -38,7 +38,7 @@ pub struct Customer {
     pub schedule: Schedule,
 }
 
-/// Until when each root (see [`readers`](super::readers)) holds that time alone may change.
+/// Until when each root (a segment or a held condition) holds that time alone may change.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule {
     /// `None` while nobody knows, because the customer comes from a store.
