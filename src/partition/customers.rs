@@ -409,12 +409,6 @@ impl<S: Store> Customers<S> {
         self.fetched_all = false;
     }
 
-    /// The earliest instant at which somebody is to be looked at.
-    pub(super) fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
-        let listed = self.deadlines.peek().map(|Reverse((instant, _))| *instant);
-        Ok([self.next_stored()?, listed].into_iter().flatten().min())
-    }
-
     /// The customers in key order, starting after a key, at most `limit` that the store holds: as they are now.
     pub(super) fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError> {
         let mut customers = BTreeMap::new();

@@ -231,14 +231,6 @@ impl<S: Store> Partition<S> {
         self.clock.now()
     }
 
-    /// The earliest deadline of a customer; may be stale, never later than the true one.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
-        self.customers.next_deadline()
-    }
-
     /// The engine, to explain and to evaluate.
     pub fn engine(&mut self) -> &mut Engine {
         &mut self.engine

@@ -18,12 +18,12 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
 use crate::wire::cloud_event::TRACE_HEADERS;
 
-use super::clock::now;
+use super::clock::{now, wall_ms};
 use super::dead_letter::DeadLetter;
 use super::decode::{Decoded, Decoders};
 use super::exchange::{self, Exchange, Told};
 use super::marker::Marker;
-use super::settings::Input;
+use super::settings::{Input, Settings};
 
 /// A message this much older than the wall clock is part of a backlog, milliseconds.
 const BACKLOG_MS: i64 = 1_000;
@@ -66,6 +66,14 @@ pub(super) struct Tools<'w> {
     /// The wall clock, milliseconds since the epoch.
     pub(super) wall_ms: i64,
     pub(super) max_ahead_ms: i64,
+}
+
+impl<'w> Tools<'w> {
+    /// Tools as of now.
+    pub(super) fn new(decoders: &'w mut Decoders, metrics: &'w mut WorkerMetrics, settings: &'w Settings) -> Self {
+        let max_ahead_ms = settings.limits.max_ahead_ms;
+        Self { decoders, metrics, inputs: &settings.inputs, wall_ms: wall_ms(), max_ahead_ms }
+    }
 }
 
 /// The trace context of an event, for what it brings about: names and values of headers.

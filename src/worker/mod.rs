@@ -252,13 +252,7 @@ impl Worker<'_> {
     }
 
     fn take_in(&mut self) -> Result<usize, WorkerError> {
-        let mut tools = Tools {
-            decoders: &mut self.decoders,
-            metrics: &mut self.metrics,
-            inputs: &self.engine.settings.inputs,
-            wall_ms: wall_ms(),
-            max_ahead_ms: self.engine.settings.limits.max_ahead_ms,
-        };
+        let mut tools = Tools::new(&mut self.decoders, &mut self.metrics, &self.engine.settings);
         let mut n_fetched = 0;
         while let Some(message) = self.consumer.serve()? {
             if let Some(owned) = self.owned.get_mut(&message.partition()) {
@@ -277,13 +271,7 @@ impl Worker<'_> {
         let began = now();
         // Not more than a transaction is to hold.
         let turn = TURN.min(self.engine.settings.commit_max_events);
-        let mut tools = Tools {
-            decoders: &mut self.decoders,
-            metrics: &mut self.metrics,
-            inputs: &self.engine.settings.inputs,
-            wall_ms: wall_ms(),
-            max_ahead_ms: self.engine.settings.limits.max_ahead_ms,
-        };
+        let mut tools = Tools::new(&mut self.decoders, &mut self.metrics, &self.engine.settings);
         for (number, owned) in &mut self.owned {
             let wants = owned.apply(turn, &mut tools)?;
             self.is_busy |= wants == Wants::Turn;
