@@ -172,6 +172,19 @@ impl Accumulator {
         }
     }
 
+    /// How many different values are kept apart, for `top` and `list`.
+    #[must_use]
+    pub fn n_values(&self) -> usize {
+        if let Self::Values(values) = self { values.len() } else { 0 }
+    }
+
+    /// Forgets all but so many of the most frequent values, for `top`.
+    pub fn keep_most_frequent(&mut self, n_kept: usize) {
+        if let Self::Values(values) = self {
+            keep_most_frequent(values, n_kept);
+        }
+    }
+
     /// When values were seen last, for `distinct` and `list`.
     pub fn last_seen(&self) -> impl Iterator<Item = i64> {
         let (values, hashes): (&[Seen], &[(u64, i64)]) = match self {
@@ -254,14 +267,12 @@ fn append_values(values: &mut Vec<Seen>, function: Function, later: &[Seen]) {
         None => true,
     });
     values.append(&mut appended);
-    if values.len() > TOP_VALUES_MAX {
-        keep_most_frequent(values);
-    }
+    keep_most_frequent(values, TOP_VALUES_MAX);
 }
 
-/// Leaves as many values as `top` tells apart: the most frequent, and of those seen equally often the latest.
-fn keep_most_frequent(values: &mut Vec<Seen>) {
-    let n_surplus = values.len() - TOP_VALUES_MAX;
+/// Leaves at most so many values: the most frequent, and of those seen equally often the latest.
+fn keep_most_frequent(values: &mut Vec<Seen>, n_kept: usize) {
+    let Some(n_surplus) = values.len().checked_sub(n_kept).filter(|n_surplus| *n_surplus > 0) else { return };
     let mut ranks: Vec<(u64, usize)> = values.iter().enumerate().map(|(place, seen)| (seen.count, place)).collect();
     let (_, last_out, _) = ranks.select_nth_unstable(n_surplus - 1);
     let last_out = *last_out;

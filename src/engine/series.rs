@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::accumulator::{Accumulator, value_of_nothing};
+use super::accumulator::{Accumulator, TOP_VALUES_MAX, value_of_nothing};
 use super::calendar;
 use super::catalog::{Aggregate, Catalog, Function, Window};
 use super::tally::Tally;
@@ -13,6 +13,8 @@ use super::value::Value;
 pub const INSTANTS_MAX: usize = 128;
 /// Past that, instants are merged until at most this many buckets are left.
 pub const BUCKETS_MAX: usize = 64;
+/// A window of `top` keeps at most this many values in all its instants or buckets, once it is not exact any more.
+const WINDOW_VALUES_MAX: usize = 8_192;
 
 /// The state of an aggregate. Absent means that nothing was ever added.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,6 +148,9 @@ impl Series {
                 if entries.len() > INSTANTS_MAX {
                     merge(entries, view.function());
                 }
+                if view.function() == Function::Top {
+                    thin_out(entries);
+                }
             }
         }
     }
@@ -225,13 +230,8 @@ impl Series {
         let live = self.live(view);
         let leaves_at = |n_gone: usize| view.leaves_at(live[n_gone - 1].youngest);
         if function == Function::Top {
-            return match Tally::of(live) {
-                Some(tally) => {
-                    let (holds_now, turning) = tally.turning(live, holds);
-                    (holds_now, turning.map_or(i64::MAX, leaves_at))
-                }
-                None => (holds(&total(live, function)), leaves_at(1)),
-            };
+            let (holds_now, turning) = Tally::of(live).turning(live, holds);
+            return (holds_now, turning.map_or(i64::MAX, leaves_at));
         }
         // From the youngest to the oldest: what is left when all older ones have gone.
         let mut left = SmallVec::<[bool; INSTANTS_MAX + 1]>::new();
@@ -257,12 +257,10 @@ impl Series {
 }
 
 fn total(entries: &[Entry], function: Function) -> Value {
-    if let Some(tally) = (function == Function::Top).then(|| Tally::of(entries)).flatten() {
-        return tally.most_frequent();
-    }
     match entries {
         [] => value_of_nothing(function),
         [only] => only.accumulator.value(function),
+        entries if function == Function::Top => Tally::of(entries).most_frequent(),
         [first, rest @ ..] => {
             let mut total = first.accumulator.clone();
             for entry in rest {
@@ -278,6 +276,17 @@ fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) 
     match entries.get_mut(position) {
         Some(entry) if entry.youngest == at => entry.accumulator.add(function, at, value),
         _ => entries.insert(position, Entry { youngest: at, accumulator: Accumulator::of(function, at, value) }),
+    }
+}
+
+/// Leaves of each entry its most frequent values, where a window of `top` holds more than are told apart exactly, and so many
+/// that counting them would keep everybody else waiting.
+fn thin_out(entries: &mut [Entry]) {
+    let n_values: usize = entries.iter().map(|entry| entry.accumulator.n_values()).sum();
+    if n_values > WINDOW_VALUES_MAX && Tally::of(entries).n_values() > TOP_VALUES_MAX {
+        for entry in entries {
+            entry.accumulator.keep_most_frequent(WINDOW_VALUES_MAX / 2 / INSTANTS_MAX);
+        }
     }
 }
 

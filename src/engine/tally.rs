@@ -1,42 +1,88 @@
 //! How often each value is in a window, for `top`: counted without copying values, and counted down as they leave.
 
-use super::accumulator::{Accumulator, Seen, TOP_VALUES_MAX};
+use std::collections::BinaryHeap;
+
+use hashbrown::HashMap;
+
+use super::accumulator::{Accumulator, Seen};
 use super::series::Entry;
 use super::value::Value;
 
+/// Up to so many values a look at each is faster than a hash of one.
+const FEW: usize = 16;
+
 /// The counts of a window's values.
 pub(super) struct Tally<'e> {
-    counts: Vec<Rank<'e>>,
+    counts: Vec<Count<'e>>,
+    /// The place among the counts of each value of each entry, in order.
+    places: Vec<usize>,
+    /// How the counts stood when they were put here, greatest first; a count that fell meanwhile is put back when its turn
+    /// comes.
+    ranks: BinaryHeap<Rank>,
 }
 
-struct Rank<'e> {
+struct Count<'e> {
     value: &'e Value,
     count: u64,
-    /// Greater the more recently it was seen: the winner of a tie.
+    /// Greater the more recently it was seen.
     recency: usize,
 }
 
+/// The greatest wins: the most frequent, and of those seen equally often the latest.
+type Rank = (u64, usize, usize);
+
 impl<'e> Tally<'e> {
-    /// Counts a window's entries, oldest first; `None` past the number of values that are told apart exactly.
-    pub(super) fn of(entries: &'e [Entry]) -> Option<Self> {
-        let mut counts: Vec<Rank<'e>> = Vec::new();
+    /// Counts a window's entries, oldest first.
+    pub(super) fn of(entries: &'e [Entry]) -> Self {
+        let n_seen = entries.iter().map(|entry| values_of(entry).len()).sum();
+        let mut counts: Vec<Count<'e>> = Vec::with_capacity(n_seen);
+        let mut places = Vec::with_capacity(n_seen);
+        let mut by_value: HashMap<&'e Value, usize> = HashMap::new();
         for (recency, seen) in entries.iter().flat_map(values_of).enumerate() {
-            match counts.iter_mut().find(|count| *count.value == seen.value) {
-                Some(count) => (count.count, count.recency) = (count.count + seen.count, recency),
-                None => counts.push(Rank { value: &seen.value, count: seen.count, recency }),
+            let known = if counts.len() <= FEW {
+                counts.iter().position(|count| *count.value == seen.value)
+            } else {
+                by_value.get(&seen.value).copied()
+            };
+            let place = known.unwrap_or_else(|| {
+                counts.push(Count { value: &seen.value, count: 0, recency });
+                counts.len() - 1
+            });
+            if known.is_none() && counts.len() == FEW + 1 {
+                by_value.reserve(n_seen);
+                by_value.extend(counts.iter().enumerate().map(|(place, count)| (count.value, place)));
+            } else if known.is_none() && counts.len() > FEW {
+                by_value.insert(&seen.value, place);
             }
+            counts[place].count += seen.count;
+            counts[place].recency = recency;
+            places.push(place);
         }
-        (counts.len() <= TOP_VALUES_MAX).then_some(Self { counts })
+        let ranks = counts.iter().enumerate().map(|(place, count)| count.rank(place)).collect();
+        Self { counts, places, ranks }
+    }
+
+    /// How many different values there are.
+    pub(super) fn n_values(&self) -> usize {
+        self.counts.len()
     }
 
     /// The most frequent value, the most recently seen winning a tie.
     pub(super) fn most_frequent(&self) -> Value {
-        self.winner().map_or(Value::Unknown, |place| self.counts[place].value.clone())
+        self.ranks.peek().map_or(Value::Unknown, |(_, _, place)| self.counts[*place].value.clone())
     }
 
-    fn winner(&self) -> Option<usize> {
-        let (place, count) = self.counts.iter().enumerate().max_by_key(|(_, count)| (count.count, count.recency))?;
-        (count.count > 0).then_some(place)
+    fn winner(&mut self) -> Option<usize> {
+        while let Some((count, _, place)) = self.ranks.pop() {
+            let now = &self.counts[place];
+            if now.count > 0 {
+                self.ranks.push(now.rank(place));
+            }
+            if now.count == count {
+                return Some(place);
+            }
+        }
+        None
     }
 
     /// Whether `holds` of the most frequent value, and how many entries, oldest first, must leave to turn that.
@@ -46,10 +92,11 @@ impl<'e> Tally<'e> {
         };
         let mut winner = self.winner();
         let holds_now = value(&self, winner);
+        let places = std::mem::take(&mut self.places);
+        let mut places = places.into_iter();
         for (n_gone, entry) in (1..).zip(entries) {
             let mut winner_lost = false;
-            for seen in values_of(entry) {
-                let Some(place) = self.counts.iter().position(|count| *count.value == seen.value) else { continue };
+            for (seen, place) in values_of(entry).iter().zip(&mut places) {
                 self.counts[place].count -= seen.count;
                 winner_lost |= winner == Some(place);
             }
@@ -62,6 +109,12 @@ impl<'e> Tally<'e> {
             }
         }
         (holds_now, None)
+    }
+}
+
+impl Count<'_> {
+    fn rank(&self, place: usize) -> Rank {
+        (self.count, self.recency, place)
     }
 }
 

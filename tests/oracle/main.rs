@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test may be blunt, and so may what serves only tests")]
 
+mod buckets;
 mod calendar;
 mod case;
 mod customer;
