@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
+use segue::store::durable::DurableStore as _;
 use segue::store::rocks::{Budget, RocksStore, Shared};
 use segue::store::{Batch, Store as _, Update};
 use serde_json::Value;

@@ -4,8 +4,10 @@ pub mod changelog;
 pub mod consumer;
 pub mod group;
 pub mod inspect;
+pub mod log;
 pub mod members;
 pub mod merge;
+pub(crate) mod pause;
 pub mod reader;
 pub mod registry;
 pub mod tail;
@@ -145,7 +147,7 @@ impl Stop {
         let mut left = duration;
         while !left.is_zero() && !self.is_requested() {
             let slice = left.min(SLICE);
-            std::thread::sleep(slice);
+            pause::pause(slice);
             left -= slice;
         }
         if self.is_requested() { Err(KafkaError::Stopped) } else { Ok(()) }

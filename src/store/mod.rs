@@ -3,6 +3,8 @@
 //! The store knows bytes, not meaning. A partition reads customers through it, keeps what it changed in memory, and
 //! hands a whole [`Batch`] over once the Kafka transaction that holds the same changes has committed.
 
+#[cfg(feature = "server")]
+pub mod durable;
 pub mod memory;
 #[cfg(feature = "server")]
 pub mod rocks;

@@ -18,6 +18,7 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, properties,
 };
 
+use super::durable::{DurableStore, Figures, Stores};
 use super::{Batch, Entry, Store, StoreError};
 
 const CUSTOMER: u8 = b'c';
@@ -93,33 +94,20 @@ impl Shared {
     }
 }
 
-/// Figures about one store, for metrics. Bytes unless the name says otherwise.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Entries (customers and deadlines), estimated.
-    pub entries_count: u64,
-    /// Data that is current, on disk, estimated.
-    pub live_data_bytes: u64,
-    /// All table files.
-    pub files_bytes: u64,
-    /// Data not yet flushed.
-    pub memtable_bytes: u64,
-    /// The block cache, which all stores share.
-    pub block_cache_bytes: u64,
-    /// What compaction still has to do.
-    pub pending_compaction_bytes: u64,
-    /// Flushes and compactions under way.
-    pub running_jobs_count: u64,
-    /// The rate that writes are slowed down to; 0 when they are not.
-    pub delayed_write_bytes_per_second: u64,
-    /// Whether writes have come to a stop (1).
-    pub write_stopped: u64,
-    /// Flushes and compactions that failed.
-    pub background_errors_count: u64,
-}
-
 /// Key and value as the database gives them.
 type DatabaseEntry = (Box<[u8]>, Box<[u8]>);
+
+impl Stores for Shared {
+    type Store = RocksStore;
+
+    fn open(&self, path: &Path) -> Result<RocksStore, StoreError> {
+        RocksStore::open(path, self)
+    }
+
+    fn destroy(&self, path: &Path) -> Result<(), StoreError> {
+        RocksStore::destroy(path)
+    }
+}
 
 /// A store in one directory. Clones are the same store: one may flush and count while another is worked with.
 #[derive(Clone)]
@@ -163,43 +151,10 @@ impl RocksStore {
         &self.path
     }
 
-    /// Starts to write to disk what is only in memory, which bounds what a crash takes back. Does not wait.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub fn start_flush(&self) -> Result<(), StoreError> {
-        self.flush_with(false)
-    }
-
-    /// Writes to disk what is only in memory, and waits: before a clean end.
-    ///
-    /// # Errors
-    /// When the database failed.
-    pub fn flush(&self) -> Result<(), StoreError> {
-        self.flush_with(true)
-    }
-
     fn flush_with(&self, wait: bool) -> Result<(), StoreError> {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
         self.database.flush_opt(&options).map_err(|error| self.failure(error))
-    }
-
-    /// Figures for metrics. One that the database does not give is 0.
-    pub fn figures(&self) -> Figures {
-        let get = |name| self.database.property_int_value(name).ok().flatten().unwrap_or(0);
-        Figures {
-            entries_count: get(properties::ESTIMATE_NUM_KEYS),
-            live_data_bytes: get(properties::ESTIMATE_LIVE_DATA_SIZE),
-            files_bytes: get(properties::TOTAL_SST_FILES_SIZE),
-            memtable_bytes: get(properties::CUR_SIZE_ALL_MEM_TABLES),
-            block_cache_bytes: get(properties::BLOCK_CACHE_USAGE),
-            pending_compaction_bytes: get(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
-            running_jobs_count: get(properties::NUM_RUNNING_FLUSHES) + get(properties::NUM_RUNNING_COMPACTIONS),
-            delayed_write_bytes_per_second: get(properties::ACTUAL_DELAYED_WRITE_RATE),
-            write_stopped: get(properties::IS_WRITE_STOPPED),
-            background_errors_count: get(properties::BACKGROUND_ERRORS),
-        }
     }
 
     fn failure(&self, error: rocksdb::Error) -> StoreError {
@@ -253,12 +208,8 @@ fn following(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
-impl RocksStore {
-    /// Takes entries of the changelog as they are, without their deadlines: to fill an empty store fast. `None` removes.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn fill<'e>(&self, entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>) -> Result<(), StoreError> {
+impl DurableStore for RocksStore {
+    fn fill<'e>(&self, entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>) -> Result<(), StoreError> {
         let mut writes = WriteBatch::default();
         for (key, value) in entries {
             match value {
@@ -269,16 +220,36 @@ impl RocksStore {
         self.database.write_without_wal(writes).map_err(|error| self.failure(error))
     }
 
-    /// Lists customers under their deadlines, as the last step of filling an empty store.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn list<'e>(&self, deadlines: impl Iterator<Item = (i64, &'e [u8])>) -> Result<(), StoreError> {
+    fn list<'e>(&self, deadlines: impl Iterator<Item = (i64, &'e [u8])>) -> Result<(), StoreError> {
         let mut writes = WriteBatch::default();
         for (deadline, key) in deadlines {
             writes.put(deadline_key(deadline, key), []);
         }
         self.database.write_without_wal(writes).map_err(|error| self.failure(error))
+    }
+
+    fn start_flush(&self) -> Result<(), StoreError> {
+        self.flush_with(false)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.flush_with(true)
+    }
+
+    fn figures(&self) -> Figures {
+        let get = |name| self.database.property_int_value(name).ok().flatten().unwrap_or(0);
+        Figures {
+            entries_count: get(properties::ESTIMATE_NUM_KEYS),
+            live_data_bytes: get(properties::ESTIMATE_LIVE_DATA_SIZE),
+            files_bytes: get(properties::TOTAL_SST_FILES_SIZE),
+            memtable_bytes: get(properties::CUR_SIZE_ALL_MEM_TABLES),
+            block_cache_bytes: get(properties::BLOCK_CACHE_USAGE),
+            pending_compaction_bytes: get(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            running_jobs_count: get(properties::NUM_RUNNING_FLUSHES) + get(properties::NUM_RUNNING_COMPACTIONS),
+            delayed_write_bytes_per_second: get(properties::ACTUAL_DELAYED_WRITE_RATE),
+            write_stopped: get(properties::IS_WRITE_STOPPED),
+            background_errors_count: get(properties::BACKGROUND_ERRORS),
+        }
     }
 }
 

@@ -10,11 +10,11 @@ use hashbrown::HashMap;
 use crate::engine::effects::{Cause, Change, Outcome};
 use crate::engine::record::{Origin, Record};
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::{Consumer, Message};
+use crate::kafka::log::{LogConsumer as _, LogMessage};
 use crate::kafka::merge::{Merge, Next};
 use crate::partition::{Partition, Refresh, customer_id_of};
-use crate::store::rocks::RocksStore;
-use crate::store::{Store, StoreError};
+use crate::store::durable::DurableStore as _;
+use crate::store::{Store as _, StoreError};
 use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
 use crate::wire::cloud_event::TRACE_HEADERS;
 
@@ -24,6 +24,7 @@ use super::decode::{Decoded, Decoders};
 use super::exchange::{self, Exchange, Told};
 use super::marker::Marker;
 use super::settings::{Input, Settings};
+use super::world::{ConsumerOf, MessageOf, StoreOf, World};
 
 /// A message this much older than the wall clock is part of a backlog, milliseconds.
 const BACKLOG_MS: i64 = 1_000;
@@ -38,8 +39,8 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 const BUDGET: usize = 1_000;
 
 /// A message and what it turned out to be.
-pub(super) struct Fetched<'c> {
-    message: Message<'c>,
+pub(super) struct Fetched<M> {
+    message: M,
     decoded: Decoded,
 }
 
@@ -105,10 +106,10 @@ struct Sweep {
 }
 
 /// Where a partition starts from.
-pub(super) struct Start {
+pub(super) struct Start<W: World> {
     pub(super) number: i32,
-    pub(super) partition: Partition<RocksStore>,
-    pub(super) store: RocksStore,
+    pub(super) partition: Partition<StoreOf<W>>,
+    pub(super) store: StoreOf<W>,
     /// How far the state is.
     pub(super) marker: Marker,
     /// Where the input goes on, by lane.
@@ -121,12 +122,12 @@ pub(super) struct Start {
 }
 
 /// One partition number that this worker owns.
-pub(super) struct Owned<'c> {
+pub(super) struct Owned<'c, W: World> {
     pub(super) number: i32,
-    pub(super) partition: Partition<RocksStore>,
+    pub(super) partition: Partition<StoreOf<W>>,
     /// The store behind the partition, to flush and measure.
-    pub(super) store: RocksStore,
-    pub(super) merge: Merge<Fetched<'c>>,
+    pub(super) store: StoreOf<W>,
+    pub(super) merge: Merge<Fetched<MessageOf<'c, W>>>,
     /// By lane: the offset of the next record to apply.
     next: Vec<i64>,
     committed_next: Vec<i64>,
@@ -149,9 +150,9 @@ pub(super) struct Owned<'c> {
     pub(super) metrics: PartitionMetrics,
 }
 
-impl<'c> Owned<'c> {
+impl<'c, W: World> Owned<'c, W> {
     /// A partition put to work.
-    pub(super) fn new(start: Start, inputs: &[Input]) -> Self {
+    pub(super) fn new(start: Start<W>, inputs: &[Input]) -> Self {
         let Start { number, partition, store, marker, positions, members, n_deadlines, metrics } = start;
         let origin = |input: &Input| Origin { topic: CompactString::new(&input.topic), partition: number, offset: 0 };
         let is_new = marker.transaction == 0;
@@ -178,14 +179,14 @@ impl<'c> Owned<'c> {
     }
 
     /// Takes a fetched message in.
-    pub(super) fn push(&mut self, message: Message<'c>, tools: &mut Tools<'_>) {
+    pub(super) fn push(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_>) {
         let decoded = tools.decoders.decode(message.value());
         let (lane, offset) = (message.lane(), message.offset());
         self.merge.push(lane, offset, merge_instant(&decoded, tools), Fetched { message, decoded });
     }
 
     /// Takes in what is fetched, as far as there is room. How many messages that were.
-    pub(super) fn fetch(&mut self, consumer: &'c Consumer, tools: &mut Tools<'_>) -> Result<usize, KafkaError> {
+    pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_>) -> Result<usize, KafkaError> {
         let mut n_fetched = 0;
         for lane in 0..self.next.len() {
             while self.merge.lane_len(lane) < LANE_FULL {
@@ -253,7 +254,7 @@ impl<'c> Owned<'c> {
         Ok(done)
     }
 
-    fn offer(&mut self, fetched: Fetched<'c>, tools: &mut Tools<'_>) -> Result<(), StoreError> {
+    fn offer(&mut self, fetched: Fetched<MessageOf<'c, W>>, tools: &mut Tools<'_>) -> Result<(), StoreError> {
         let Fetched { message, decoded } = fetched;
         let lane = message.lane();
         let accepted_at = message.timestamp_ms().unwrap_or(tools.wall_ms);
@@ -289,7 +290,7 @@ impl<'c> Owned<'c> {
         self.partition.offer(record, origin, Some(wall_ms))
     }
 
-    fn refuse(&mut self, message: &Message<'c>, refusal: crate::engine::effects::Refusal, error: &str) {
+    fn refuse(&mut self, message: &MessageOf<'c, W>, refusal: crate::engine::effects::Refusal, error: &str) {
         let topic = self.origins.get(message.lane()).map_or("", |origin| origin.topic.as_str());
         let mut letter = DeadLetter {
             key: message.key().map(<[u8]>::to_vec),
@@ -301,7 +302,7 @@ impl<'c> Owned<'c> {
     }
 
     /// Takes over the changes that came about, some of them through `message`.
-    fn collect_changes(&mut self, accepted_at: i64, message: Option<&Message<'c>>) {
+    fn collect_changes(&mut self, accepted_at: i64, message: Option<&MessageOf<'c, W>>) {
         let changes = self.partition.take_changes();
         if changes.is_empty() {
             return;
@@ -474,7 +475,7 @@ impl<'c> Owned<'c> {
 }
 
 /// The trace context a message carries.
-fn trace_of(message: &Message<'_>) -> Option<Trace> {
+fn trace_of(message: &impl LogMessage) -> Option<Trace> {
     let headers = TRACE_HEADERS.iter().filter_map(|name| Some((*name, message.header(name)?.to_vec())));
     let trace: Vec<_> = headers.collect();
     (!trace.is_empty()).then(|| trace.into())
@@ -494,7 +495,7 @@ fn merge_instant(decoded: &Decoded, tools: &Tools<'_>) -> i64 {
 
 /// Since when the end of an empty topic must have been asked for, for this message to be next. In live traffic any news
 /// will do: what the broker gets next is fetched within milliseconds.
-fn trusted_since(fetched: &Fetched<'_>, wall_ms: i64) -> i64 {
+fn trusted_since(fetched: &Fetched<impl LogMessage>, wall_ms: i64) -> i64 {
     let is_backlog = fetched.message.timestamp_ms().is_some_and(|timestamp| timestamp < wall_ms - BACKLOG_MS);
     if is_backlog { wall_ms - BELIEVED_MS } else { i64::MIN }
 }

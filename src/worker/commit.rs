@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::kafka::consumer::{Consumer, Offsets};
-use crate::kafka::transaction::{Failure, Producer};
+use crate::kafka::consumer::Offsets;
+use crate::kafka::log::LogProducer;
+use crate::kafka::transaction::Failure;
 use crate::store::StoreError;
 
 use super::batch::Owned;
@@ -11,6 +12,7 @@ use super::clock::wall_ms;
 use super::failpoint::{during, reach};
 use super::marker::{Marker, StoredMarker, encode};
 use super::outbox::Outbox;
+use super::world::{ConsumerOf, ProducerOf, World};
 
 /// A commit did not go through.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +27,8 @@ pub(super) enum CommitError {
 }
 
 /// A partition's part of the transaction under way.
-struct Part<'o, 'c> {
-    owned: &'o mut Owned<'c>,
+struct Part<'o, 'c, W: World> {
+    owned: &'o mut Owned<'c, W>,
     marker: Marker,
 }
 
@@ -43,10 +45,10 @@ struct Part<'o, 'c> {
 /// 4. The stores are written behind: some of what waits now, all of it within a while. *A crash leaves stores at an earlier
 ///    commit, or partly ahead of their marker: they are brought forward from the changelog, from their marker on.* They are
 ///    never ahead of Kafka.
-pub(super) fn commit<'o, 'c: 'o>(
-    producer: &mut Producer,
-    consumer: &Consumer,
-    owned: impl Iterator<Item = &'o mut Owned<'c>>,
+pub(super) fn commit<'o, 'c: 'o, W: World>(
+    producer: &mut ProducerOf<W>,
+    consumer: &ConsumerOf<W>,
+    owned: impl Iterator<Item = &'o mut Owned<'c, W>>,
     outbox: &Outbox,
     partitions: i32,
 ) -> Result<(), CommitError> {
@@ -75,7 +77,12 @@ pub(super) fn commit<'o, 'c: 'o>(
     Ok(())
 }
 
-fn send(producer: &mut Producer, outbox: &Outbox, part: &mut Part<'_, '_>, tag: usize) -> Result<(), Failure> {
+fn send<W: World>(
+    producer: &mut impl LogProducer,
+    outbox: &Outbox,
+    part: &mut Part<'_, '_, W>,
+    tag: usize,
+) -> Result<(), Failure> {
     let Part { owned, marker } = part;
     for pending in &owned.pending.changes {
         outbox.change(producer, pending)?;
@@ -91,7 +98,7 @@ fn send(producer: &mut Producer, outbox: &Outbox, part: &mut Part<'_, '_>, tag: 
     outbox.marker(producer, number, marker, tag)
 }
 
-fn store(parts: Vec<Part<'_, '_>>, marker_offsets: &BTreeMap<usize, i64>) -> Result<(), StoreError> {
+fn store<W: World>(parts: Vec<Part<'_, '_, W>>, marker_offsets: &BTreeMap<usize, i64>) -> Result<(), StoreError> {
     let written_at = wall_ms();
     for (tag, Part { owned, marker }) in parts.into_iter().enumerate() {
         // The broker told where each marker is; without that the store would be brought forward from where it stands.

@@ -13,7 +13,7 @@ use crate::kafka::changelog::{Changelog, Entry};
 use crate::kafka::{Clients, KafkaError, Stop};
 use crate::wire::distribution::{Dated, decode};
 
-use super::clock::now;
+use super::clock::{now, since};
 
 /// How long a partition waits for the distributions of others that are behind, or that nobody owns.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,7 +63,7 @@ impl Exchange {
         let of = |percentile: u64| others().map(move |other| key_of(other, percentile)).map(|key| latest.get(&key));
         let is_new = |latest: &Latest| latest.at >= told.at;
         let mut all = told.percentiles.iter().flat_map(|percentile| of(*percentile));
-        if !all.all(|latest| latest.is_some_and(is_new)) && told.since.elapsed() < PATIENCE {
+        if !all.all(|latest| latest.is_some_and(is_new)) && since(told.since) < PATIENCE {
             self.is_awaited.store(true, Ordering::Relaxed);
             return None;
         }

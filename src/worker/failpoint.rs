@@ -3,9 +3,19 @@
 //! `SEGUE_FAIL_AT=sent:3` ends the process, as `kill -9` would, when it comes to the step `sent` for the third time;
 //! `SEGUE_FAIL_AT=sent:3:halt` halts it there, as `kill -STOP` would, until `kill -CONT`.
 
+#[cfg(test)]
+thread_local! {
+    /// What the simulation that this thread is part of does at each step.
+    pub(super) static SIMULATED: std::cell::Cell<Option<fn(&'static str)>> = const { std::cell::Cell::new(None) };
+}
+
 /// A step is reached.
 #[inline]
 pub(super) fn reach(step: &'static str) {
+    #[cfg(test)]
+    if let Some(simulated) = SIMULATED.get() {
+        return simulated(step);
+    }
     #[cfg(debug_assertions)]
     plan::reach(step);
     #[cfg(not(debug_assertions))]

@@ -14,7 +14,7 @@ use crate::kafka::tail::{Record, Tail};
 use crate::kafka::{Clients, KafkaError, Stop, patiently};
 use crate::wire::change::{ChangeReader, NoChange};
 
-use super::clock::now;
+use super::clock::{now, since};
 
 /// The latest changes that are kept.
 const RECENT: usize = 5_000;
@@ -219,7 +219,7 @@ impl Shared {
                 if let Some(told) = told(&reader, &record) {
                     live.take(Arc::new(told));
                 }
-            } else if live.sender.receiver_count() == 0 && live.used_at.elapsed() > LINGER {
+            } else if live.sender.receiver_count() == 0 && since(live.used_at) > LINGER {
                 break;
             }
         }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use crate::kafka::changelog::Entry;
 use crate::partition::is_customer;
-use crate::store::rocks::RocksStore;
+use crate::store::durable::DurableStore;
 use crate::store::{Batch, Store, StoreError, Update};
 use crate::wire;
 
@@ -19,8 +19,8 @@ use super::restore::RestoreError;
 const BATCH: usize = 5_000;
 
 /// Takes entries, writes them, and remembers the last marker.
-pub(super) struct Filling<'a> {
-    store: &'a mut RocksStore,
+pub(super) struct Filling<'a, S> {
+    store: &'a mut S,
     /// The store was empty: its deadlines are listed once all is there, which spares a look at what each entry replaces.
     is_fresh: bool,
     /// How many offsets are still to be read.
@@ -36,8 +36,8 @@ enum Failed {
     Marker(UnreadableMarker, i64),
 }
 
-impl<'a> Filling<'a> {
-    pub(super) fn new(store: &'a mut RocksStore, is_fresh: bool, remaining: &'a AtomicI64) -> Self {
+impl<'a, S: DurableStore> Filling<'a, S> {
+    pub(super) fn new(store: &'a mut S, is_fresh: bool, remaining: &'a AtomicI64) -> Self {
         Self { store, is_fresh, remaining, updates: HashMap::new(), marker: None, failed: None }
     }
 
@@ -97,7 +97,7 @@ impl<'a> Filling<'a> {
     }
 }
 
-fn deadline(store: &RocksStore, key: &[u8], customer: &[u8]) -> Result<Option<i64>, StoreError> {
+fn deadline(store: &impl Store, key: &[u8], customer: &[u8]) -> Result<Option<i64>, StoreError> {
     if !is_customer(key) {
         return Ok(None);
     }

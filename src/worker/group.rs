@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine as Evaluator;
 use crate::kafka::consumer::{Event, Offsets};
-use crate::kafka::topics::Topics;
+use crate::kafka::log::{Log as _, LogConsumer as _};
 use crate::kafka::{KafkaError, Stop};
 use crate::partition::Partition;
 use crate::telemetry::PartitionMetrics;
@@ -20,6 +19,7 @@ use super::clock::now;
 use super::marker::Marker;
 use super::restore::{Restore, RestoreError, Restored};
 use super::supervisor::Engine;
+use super::world::World;
 use super::{Worker, WorkerError};
 
 /// Partitions restored side by side by one worker, at most.
@@ -32,11 +32,11 @@ const LOOKS: u32 = 12;
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Partitions on their way back.
-pub(super) struct Restoring {
+pub(super) struct Restoring<W: World> {
     numbers: BTreeSet<i32>,
     metrics: BTreeMap<i32, PartitionMetrics>,
     doubts: u32,
-    phase: Phase,
+    phase: Phase<W>,
 }
 
 /// What the group gave does not fit together.
@@ -46,22 +46,25 @@ pub(super) struct Torn {
     next_look: Instant,
 }
 
-enum Phase {
+enum Phase<W: World> {
     /// The group's offsets are still to be asked for, not before this.
     Asking(Instant),
     /// Threads read the changelog.
-    Reading(Reading),
+    Reading(Reading<W>),
 }
 
-struct Reading {
+struct Reading<W: World> {
     committed: Arc<Offsets>,
     stop: Stop,
-    threads: Vec<JoinHandle<()>>,
-    results: Receiver<(i32, Result<Restored, RestoreError>)>,
+    threads: Vec<W::Thread>,
+    results: Receiver<(i32, Result<Restored<W>, RestoreError>)>,
     remaining: BTreeMap<i32, Arc<AtomicI64>>,
 }
 
-impl Restoring {
+/// Partitions that are there, and the first failure.
+type Brought<W> = (BTreeMap<i32, Restored<W>>, Option<RestoreError>);
+
+impl<W: World> Restoring<W> {
     pub(super) fn numbers(&self) -> Vec<i32> {
         self.numbers.iter().copied().collect()
     }
@@ -78,7 +81,7 @@ impl Restoring {
     }
 }
 
-impl Worker<'_> {
+impl<W: World> Worker<'_, W> {
     /// Does what the group decided.
     pub(super) fn follow_group(&mut self) -> Result<(), WorkerError> {
         while let Some(event) = self.consumer.event() {
@@ -132,7 +135,7 @@ impl Worker<'_> {
         torn.looks += 1;
         let (message, is_last) = (torn.why.clone(), torn.looks >= LOOKS);
         let topics = self.engine.settings.input_topics();
-        let partitions = Topics::new(&self.engine.clients).and_then(|asked| asked.shared_partitions(&topics));
+        let partitions = self.engine.clients.shared_partitions(&topics);
         match partitions {
             Err(error) if error.is_passing() => self.waits_for(Some(&error)),
             Err(error) if is_last => return Err(error.into()),
@@ -205,7 +208,7 @@ impl Worker<'_> {
     }
 
     /// A disagreement may be the group's moment of forgetfulness, and a broker may be away; both pass.
-    fn doubt(&mut self, mut restoring: Restoring, error: RestoreError) -> Result<(), WorkerError> {
+    fn doubt(&mut self, mut restoring: Restoring<W>, error: RestoreError) -> Result<(), WorkerError> {
         let passes = match &error {
             RestoreError::Kafka(KafkaError::Stopped) => return Ok(()),
             RestoreError::Kafka(error) => error.is_passing(),
@@ -234,7 +237,7 @@ impl Worker<'_> {
     fn put_to_work(
         &mut self,
         number: i32,
-        restored: Restored,
+        restored: Restored<W>,
         metrics: Option<PartitionMetrics>,
         committed: &Offsets,
         beginnings: &Offsets,
@@ -269,7 +272,7 @@ impl Worker<'_> {
     }
 
     /// The first offsets of lanes that were never read.
-    fn beginnings(&self, restored: &BTreeMap<i32, Restored>, committed: &Offsets) -> Result<Offsets, WorkerError> {
+    fn beginnings(&self, restored: &BTreeMap<i32, Restored<W>>, committed: &Offsets) -> Result<Offsets, WorkerError> {
         let lanes = 0..self.engine.settings.inputs.len();
         let unread = lanes.flat_map(|lane| restored.keys().map(move |number| (lane, *number)));
         let unread: Vec<_> = unread.filter(|of| !committed.contains_key(of)).collect();
@@ -291,9 +294,9 @@ impl Worker<'_> {
     }
 }
 
-impl Reading {
+impl<W: World> Reading<W> {
     /// Takes what the threads have brought: partitions, and the first failure.
-    fn collect(&mut self) -> Result<(BTreeMap<i32, Restored>, Option<RestoreError>), WorkerError> {
+    fn collect(&mut self) -> Result<Brought<W>, WorkerError> {
         let mut done = BTreeMap::new();
         loop {
             match self.results.try_recv() {
@@ -316,14 +319,13 @@ impl Reading {
     fn end(self) {
         self.stop.request();
         for thread in self.threads {
-            // A panic there was reported when it happened, and nothing of its work is used.
-            let _ = thread.join();
+            W::join(thread);
         }
     }
 }
 
 /// Starts the threads that read the changelog.
-fn read(engine: &Engine, numbers: &BTreeSet<i32>, committed: Offsets) -> Reading {
+fn read<W: World>(engine: &Engine<W>, numbers: &BTreeSet<i32>, committed: Offsets) -> Reading<W> {
     let (stop, committed) = (Stop::default(), Arc::new(committed));
     let (sender, results) = channel();
     let remaining: BTreeMap<i32, _> = numbers.iter().map(|number| (*number, Arc::new(AtomicI64::new(0)))).collect();
@@ -331,7 +333,7 @@ fn read(engine: &Engine, numbers: &BTreeSet<i32>, committed: Offsets) -> Reading
     let threads = (0..AT_ONCE.min(numbers.len())).map(|_| {
         let (engine, committed, stop) = (engine.clone(), Arc::clone(&committed), stop.clone());
         let (queue, sender) = (Arc::clone(&queue), sender.clone());
-        std::thread::spawn(move || {
+        W::spawn(move || {
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
                 let Some((number, remaining)) = next else { return };
@@ -345,17 +347,17 @@ fn read(engine: &Engine, numbers: &BTreeSet<i32>, committed: Offsets) -> Reading
     Reading { threads: threads.collect(), committed, stop, results, remaining }
 }
 
-fn restore_one(
-    engine: &Engine,
+fn restore_one<W: World>(
+    engine: &Engine<W>,
     number: i32,
     committed: &Offsets,
     stop: &Stop,
     remaining: &AtomicI64,
-) -> Result<Restored, RestoreError> {
+) -> Result<Restored<W>, RestoreError> {
     let inputs = engine.settings.input_topics();
     let of_topic = |(lane, topic): (usize, &String)| Some((topic.clone(), *committed.get(&(lane, number))?));
     let committed = inputs.iter().enumerate().filter_map(of_topic).collect();
-    let restore = Restore {
+    let restore: Restore<'_, W> = Restore {
         clients: &engine.clients,
         changelog: &engine.outbox.changelog,
         partition: number,

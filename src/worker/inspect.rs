@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::kafka::changelog::{Changelog, Extent};
 use crate::kafka::{Clients, KafkaError, Stop};
 use crate::partition::{customer_id_of, is_customer};
-use crate::store::rocks::{Budget, Figures, RocksStore, Shared};
+use crate::store::durable::{DurableStore as _, Figures};
+use crate::store::rocks::{Budget, RocksStore, Shared};
 use crate::store::{Store, StoreError};
 use crate::wire;
 

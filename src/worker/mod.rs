@@ -21,6 +21,7 @@ mod restore;
 pub mod settings;
 pub mod status;
 pub mod supervisor;
+pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,15 +29,16 @@ use std::time::{Duration, Instant};
 
 use crate::engine::effects::Cause;
 use crate::kafka::KafkaError;
-use crate::kafka::consumer::{Consumer, Membership};
-use crate::kafka::transaction::{Failure, Producer};
+use crate::kafka::consumer::Membership;
+use crate::kafka::log::{Log as _, LogConsumer as _, LogMessage as _, LogProducer as _};
+use crate::kafka::transaction::Failure;
 use crate::kafka::watchdog::Watchdog;
 use crate::store::StoreError;
-use crate::store::rocks::RocksStore;
+use crate::store::durable::Stores as _;
 use crate::telemetry::WorkerMetrics;
 
 use batch::{Owned, PendingChange, Tools, Wants};
-use clock::{now, wall_ms};
+use clock::{now, since, wall_ms};
 use commit::{CommitError, commit};
 use decode::Decoders;
 use group::{Restoring, Torn};
@@ -44,6 +46,7 @@ use query::Inbox;
 use report::Report;
 pub use restore::RestoreError;
 use supervisor::Engine;
+use world::{ConsumerOf, ProducerOf, World};
 
 /// Records applied to one partition before another gets its turn.
 const TURN: usize = 2_048;
@@ -77,18 +80,18 @@ pub enum WorkerError {
 }
 
 /// One thread's work: the partitions it owns, and what it needs to move them forward.
-struct Worker<'c> {
+struct Worker<'c, W: World> {
     index: usize,
-    engine: &'c Engine,
-    consumer: &'c Consumer,
+    engine: &'c Engine<W>,
+    consumer: &'c ConsumerOf<W>,
     /// `None` only while it is being replaced.
-    producer: Option<Producer>,
+    producer: Option<ProducerOf<W>>,
     watchdog: Watchdog,
     decoders: Decoders,
     metrics: WorkerMetrics,
     inbox: &'c Inbox,
-    owned: BTreeMap<i32, Owned<'c>>,
-    restoring: Option<Restoring>,
+    owned: BTreeMap<i32, Owned<'c, W>>,
+    restoring: Option<Restoring<W>>,
     torn: Option<Torn>,
     /// Since when nothing comes of what the broker is known to hold.
     starved_since: Option<Instant>,
@@ -108,14 +111,19 @@ struct Worker<'c> {
 ///
 /// A member may be fenced by itself: a broker that was away takes it in under a new id, and the answer never arrives. It
 /// then joins again. Two processes with one name would fence each other for ever, so there is an end to that.
-pub(super) fn run(engine: &Engine, index: usize, inbox: &Inbox, watchdog: &Watchdog) -> Result<(), WorkerError> {
+pub(super) fn run<W: World>(
+    engine: &Engine<W>,
+    index: usize,
+    inbox: &Inbox,
+    watchdog: &Watchdog,
+) -> Result<(), WorkerError> {
     const FENCED_MAX: u32 = 8;
     const FORGOTTEN: Duration = Duration::from_mins(10);
     let mut n_fenced = 0;
     loop {
         let began = now();
         let (result, is_fenced) = run_as_member(engine, index, inbox, watchdog)?;
-        n_fenced = if began.elapsed() > FORGOTTEN { 1 } else { n_fenced + 1 };
+        n_fenced = if since(began) > FORGOTTEN { 1 } else { n_fenced + 1 };
         match result {
             Err(error) if is_fenced && n_fenced <= FENCED_MAX => {
                 tracing::warn!(worker = index, %error, "joining the group again");
@@ -127,8 +135,8 @@ pub(super) fn run(engine: &Engine, index: usize, inbox: &Inbox, watchdog: &Watch
 }
 
 /// Works as one member of the group; tells besides the outcome whether the member was fenced.
-fn run_as_member(
-    engine: &Engine,
+fn run_as_member<W: World>(
+    engine: &Engine<W>,
     index: usize,
     inbox: &Inbox,
     watchdog: &Watchdog,
@@ -140,7 +148,7 @@ fn run_as_member(
         topics: engine.settings.input_topics(),
         partitions: engine.partitions,
     };
-    let consumer = Consumer::join(&engine.clients, &membership)?;
+    let consumer = engine.clients.join(&membership)?;
     let mut worker = Worker {
         index,
         engine,
@@ -172,7 +180,7 @@ fn run_as_member(
     Ok((result, is_fenced))
 }
 
-impl Worker<'_> {
+impl<W: World> Worker<'_, W> {
     fn work(&mut self) -> Result<(), WorkerError> {
         while !self.engine.stop.is_requested() {
             if let Err(error) = self.turn() {
@@ -206,7 +214,7 @@ impl Worker<'_> {
         let numbers = self.numbers();
         self.stop_restoring();
         self.put_down();
-        RocksStore::destroy(&path)?;
+        self.engine.stores.destroy(&path)?;
         self.restore(numbers);
         Ok(())
     }
@@ -235,7 +243,7 @@ impl Worker<'_> {
                 owned.merge.skip_to(lane, position);
             }
         }
-        if self.starved_since.get_or_insert_with(now).elapsed() > STARVED {
+        if since(*self.starved_since.get_or_insert_with(now)) > STARVED {
             tracing::warn!(worker = self.index, "the broker holds more and nothing comes: fetching anew");
             self.starved_since = None;
             self.fetch_again()?;
@@ -246,7 +254,7 @@ impl Worker<'_> {
     /// How long to wait for a message.
     fn patience(&self) -> Duration {
         match self.uncommitted_since {
-            Some(since) => self.engine.settings.commit_interval.saturating_sub(since.elapsed()).min(IDLE),
+            Some(begun) => self.engine.settings.commit_interval.saturating_sub(since(begun)).min(IDLE),
             None => IDLE,
         }
     }
@@ -279,7 +287,7 @@ impl Worker<'_> {
         }
         if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
             self.uncommitted_since = Some(began);
-            self.metrics.processing_seconds(began.elapsed().as_secs_f64());
+            self.metrics.processing_seconds(since(began).as_secs_f64());
         }
         Ok(())
     }
@@ -289,8 +297,8 @@ impl Worker<'_> {
         let now = now();
         let needed = self.wants.values().any(|wants| *wants == Wants::Ends);
         let drained = !self.is_busy && self.wants.values().any(|wants| *wants == Wants::Nothing);
-        let since = now - self.ends_asked_at;
-        let due = needed || since >= ASK_LATEST || (drained && since >= ASK_SOONEST);
+        let passed = now - self.ends_asked_at;
+        let due = needed || passed >= ASK_LATEST || (drained && passed >= ASK_SOONEST);
         if !due || now < self.ask_after || self.owned.is_empty() {
             return;
         }
@@ -355,14 +363,14 @@ impl Worker<'_> {
     fn commit_if_due(&mut self) -> Result<(), WorkerError> {
         let settings = &self.engine.settings;
         let due = match self.uncommitted_since {
-            Some(since) => {
+            Some(begun) => {
                 let n_records: usize = self.owned.values().map(|owned| owned.pending.n_records).sum();
                 let drained = self.wants.values().all(|wants| matches!(wants, Wants::Nothing | Wants::Schema));
                 (drained && !self.is_busy)
-                    || since.elapsed() >= settings.commit_interval
+                    || since(begun) >= settings.commit_interval
                     || n_records >= settings.commit_max_events
             }
-            None => self.committed_at.elapsed() >= CLOCK_COMMIT && self.owned.values().any(Owned::is_clock_dirty),
+            None => since(self.committed_at) >= CLOCK_COMMIT && self.owned.values().any(Owned::is_clock_dirty),
         };
         if due { self.commit_all() } else { Ok(()) }
     }
@@ -382,7 +390,7 @@ impl Worker<'_> {
         self.committed_at = now();
         match result {
             Ok(()) => {
-                self.metrics.committed(began.elapsed().as_secs_f64());
+                self.metrics.committed(since(began).as_secs_f64());
                 Ok(())
             }
             Err(CommitError::Store(error)) => Err(error.into()),
@@ -437,7 +445,7 @@ impl Worker<'_> {
         let (engine, index) = (self.engine, self.index);
         let on_wait = |error: &KafkaError| engine.waits_for(index, Some(error));
         let id = engine.settings.member(index);
-        let producer = Producer::start(&engine.clients, &id, &self.watchdog, &engine.stop, on_wait);
+        let producer = engine.clients.start_producer(&id, &self.watchdog, &engine.stop, on_wait);
         self.producer = match producer {
             Err(KafkaError::Stopped) => None,
             producer => Some(producer?),
@@ -468,7 +476,7 @@ impl Worker<'_> {
 }
 
 /// Counts the changes of a commit, and how long after what brought them about it comes.
-fn count_changes(metrics: &mut WorkerMetrics, owned: &Owned<'_>) {
+fn count_changes<W: World>(metrics: &mut WorkerMetrics, owned: &Owned<'_, W>) {
     let wall_ms = wall_ms();
     for PendingChange { change, since, .. } in &owned.pending.changes {
         metrics.change(&change.segment, change.entered);

@@ -1,6 +1,7 @@
 //! What a commit sends, in the formats that were promised.
 
-use crate::kafka::transaction::{Failure, Outgoing, Producer};
+use crate::kafka::log::LogProducer;
+use crate::kafka::transaction::{Failure, Outgoing};
 use crate::wire::change::{
     Header, change_id_digits, membership_key, write_avro_as, write_json_as, write_membership_avro,
     write_membership_json,
@@ -46,7 +47,7 @@ pub struct Outbox {
 
 impl Outbox {
     /// Sends a change, and the membership that it begins or ends.
-    pub(super) fn change(&self, producer: &mut Producer, pending: &PendingChange) -> Result<(), Failure> {
+    pub(super) fn change(&self, producer: &mut impl LogProducer, pending: &PendingChange) -> Result<(), Failure> {
         let PendingChange { change, trace, .. } = pending;
         let id = change_id_digits(&change.customer_id, &change.segment, change.sequence);
         let mut value = Vec::new();
@@ -85,7 +86,7 @@ impl Outbox {
         })
     }
 
-    pub(super) fn dead_letter(&self, producer: &mut Producer, letter: &DeadLetter) -> Result<(), Failure> {
+    pub(super) fn dead_letter(&self, producer: &mut impl LogProducer, letter: &DeadLetter) -> Result<(), Failure> {
         let headers: Vec<RecordHeader<'_>> =
             letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
         producer.send(&Outgoing {
@@ -98,7 +99,12 @@ impl Outbox {
     }
 
     /// Sends the distribution of a percentile's value over the customers of a partition.
-    pub(super) fn distribution(&self, producer: &mut Producer, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+    pub(super) fn distribution(
+        &self,
+        producer: &mut impl LogProducer,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), Failure> {
         producer.send(&Outgoing {
             topic: &self.percentiles,
             partition: Some(0),
@@ -111,7 +117,7 @@ impl Outbox {
     /// Sends a customer to the changelog; no value for one who is removed.
     pub(super) fn customer(
         &self,
-        producer: &mut Producer,
+        producer: &mut impl LogProducer,
         partition: i32,
         key: &[u8],
         value: Option<&[u8]>,
@@ -128,7 +134,7 @@ impl Outbox {
     /// Sends a marker, whose offset is wanted under `tag`.
     pub(super) fn marker(
         &self,
-        producer: &mut Producer,
+        producer: &mut impl LogProducer,
         partition: i32,
         marker: &Marker,
         tag: usize,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::kafka::members::Members;
 use crate::kafka::{Clients, KafkaError};
 
-use super::clock::now;
+use super::clock::{now, since};
 
 /// Addresses are asked for again after this.
 const FRESH: Duration = Duration::from_secs(2);
@@ -42,7 +42,7 @@ impl Peers {
     /// When the broker does not answer.
     pub fn addresses(&self) -> Result<Vec<String>, KafkaError> {
         let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.asked_at.is_none_or(|asked_at| asked_at.elapsed() > FRESH) {
+        if known.asked_at.is_none_or(|asked_at| since(asked_at) > FRESH) {
             let members = match known.members.take() {
                 Some(members) => members,
                 None => Members::connect(&self.0.clients, &self.0.group)?,

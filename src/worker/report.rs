@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::store::durable::DurableStore as _;
+
 use super::Worker;
-use super::clock::{now, wall_ms};
+use super::clock::{now, since, wall_ms};
 use super::disk::Disk;
+use super::world::World;
 
 const GAUGES: Duration = Duration::from_secs(1);
 const STORES: Duration = Duration::from_secs(10);
@@ -21,14 +24,14 @@ pub(super) struct Report {
 
 /// Whether it is time again.
 fn is_due(last: &mut Option<Instant>, every: Duration) -> bool {
-    let due = last.is_none_or(|last| last.elapsed() >= every);
+    let due = last.is_none_or(|last| since(last) >= every);
     if due {
         *last = Some(now());
     }
     due
 }
 
-impl Worker<'_> {
+impl<W: World> Worker<'_, W> {
     /// Says what is due to be said.
     pub(super) fn report(&mut self) {
         let wall_ms = wall_ms();

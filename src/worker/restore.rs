@@ -12,17 +12,19 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use crate::kafka::changelog::{Changelog, Extent};
-use crate::kafka::{Clients, KafkaError, Stop};
+use crate::kafka::changelog::Extent;
+use crate::kafka::log::{Log, Place};
+use crate::kafka::{KafkaError, Stop};
 use crate::partition::is_customer;
-use crate::store::rocks::{RocksStore, Shared};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::durable::{DurableStore as _, Stores as _};
+use crate::store::{Batch, Store as _, StoreError};
 use crate::wire;
 
 use super::clock::wall_ms;
 use super::failpoint::reach;
 use super::filling::Filling;
 use super::marker::{Marker, StoredMarker, encode};
+use super::world::{StoreOf, World};
 
 /// A store older than this may hold customers whose removal the changelog has forgotten (`delete.retention.ms`, a day).
 const TRUSTED_MS: i64 = 20 * 3_600_000;
@@ -131,14 +133,14 @@ pub enum RestoreError {
 }
 
 /// What is to be restored, and with what it must agree.
-pub(super) struct Restore<'a> {
-    pub(super) clients: &'a Clients,
+pub(super) struct Restore<'a, W: World> {
+    pub(super) clients: &'a W::Log,
     pub(super) changelog: &'a str,
     pub(super) partition: i32,
     /// How many partitions the input topics have.
     pub(super) partitions: i32,
     pub(super) path: &'a Path,
-    pub(super) stores: &'a Shared,
+    pub(super) stores: &'a W::Stores,
     pub(super) inputs: &'a [String],
     /// The group's offset for each input topic; topics without one are left out.
     pub(super) committed: &'a BTreeMap<String, i64>,
@@ -149,8 +151,8 @@ pub(super) struct Restore<'a> {
 }
 
 /// A partition brought to the point where its input goes on.
-pub(super) struct Restored {
-    pub(super) store: RocksStore,
+pub(super) struct Restored<W: World> {
+    pub(super) store: StoreOf<W>,
     /// `None` when nothing was ever committed for it.
     pub(super) marker: Option<Marker>,
     /// What its customers come to.
@@ -166,13 +168,13 @@ pub(super) struct Census {
     pub(super) n_deadlines: u64,
 }
 
-impl Restore<'_> {
+impl<W: World> Restore<'_, W> {
     /// Does it. A store that turns out to be damaged is filled again.
-    pub(super) fn run(&self) -> Result<Restored, RestoreError> {
+    pub(super) fn run(&self) -> Result<Restored<W>, RestoreError> {
         match self.attempt() {
             Err(RestoreError::Store(error)) if error.beyond_repair().is_some() => {
                 tracing::warn!(partition = self.partition, %error, "filling the store again from the changelog");
-                RocksStore::destroy(self.path)?;
+                self.stores.destroy(self.path)?;
                 self.attempt().map_err(|error| match error {
                     // What is damaged now came so from the changelog.
                     RestoreError::Store(StoreError::Unreadable { .. }) => {
@@ -185,16 +187,16 @@ impl Restore<'_> {
         }
     }
 
-    fn attempt(&self) -> Result<Restored, RestoreError> {
-        let changelog =
-            Changelog { clients: self.clients, topic: self.changelog, partition: self.partition, patience: PATIENCE };
-        let extent = changelog.extent()?;
+    fn attempt(&self) -> Result<Restored<W>, RestoreError> {
+        let changelog = Place { topic: self.changelog, partition: self.partition, patience: PATIENCE };
+        let extent = self.clients.extent(changelog)?;
         let (mut store, stored) = self.open(extent)?;
         let from = stored.as_ref().map_or(extent.low, |stored| stored.changelog_position);
         self.remaining.store((extent.high - from).max(0), Ordering::Relaxed);
         let is_fresh = stored.is_none();
         let mut filling = Filling::new(&mut store, is_fresh, self.remaining);
-        changelog.read(from, extent.high, self.stop, |entry| filling.take(&entry))?;
+        let ahead = Extent { low: from, ..extent };
+        self.clients.read(changelog, ahead, self.stop, |entry| filling.take(&entry))?;
         let found = filling
             .finish(|error, offset| self.marker_error(error, &format!("{} at offset {offset}", self.changelog)))?;
         let marker = found.or_else(|| stored.map(|stored| stored.marker));
@@ -211,7 +213,7 @@ impl Restore<'_> {
     }
 
     /// Opens the store if it can be brought forward, and an empty one in its place otherwise.
-    fn open(&self, extent: Extent) -> Result<(RocksStore, Option<StoredMarker>), RestoreError> {
+    fn open(&self, extent: Extent) -> Result<(StoreOf<W>, Option<StoredMarker>), RestoreError> {
         let store = self.open_patiently()?;
         let stored = store.marker()?.map(|bytes| StoredMarker::decode(&bytes)).transpose();
         let stored =
@@ -237,23 +239,23 @@ impl Restore<'_> {
             // Nothing to go on from: too old, or left behind half filled.
             _ => {
                 drop(store);
-                RocksStore::destroy(self.path)?;
+                self.stores.destroy(self.path)?;
                 Ok((self.open_patiently()?, None))
             }
         }
     }
 
     /// Whoever had the partition before may be about to close the store.
-    fn open_patiently(&self) -> Result<RocksStore, RestoreError> {
+    fn open_patiently(&self) -> Result<StoreOf<W>, RestoreError> {
         const TRIES: u32 = 50;
         for _ in 0..TRIES {
-            match RocksStore::open(self.path, self.stores) {
+            match self.stores.open(self.path) {
                 Err(StoreError::Database { .. }) => {}
                 opened => return Ok(opened?),
             }
             self.stop.sleep(Duration::from_millis(100))?;
         }
-        Ok(RocksStore::open(self.path, self.stores)?)
+        Ok(self.stores.open(self.path)?)
     }
 
     fn verify(&self, marker: Option<&Marker>) -> Result<(), RestoreError> {
@@ -297,7 +299,7 @@ impl Restore<'_> {
     }
 
     /// Looks at every customer: counts them, and lists them under their deadlines where that is still to be done.
-    fn look_through(&self, store: &RocksStore, list: bool) -> Result<Census, RestoreError> {
+    fn look_through(&self, store: &StoreOf<W>, list: bool) -> Result<Census, RestoreError> {
         const PAGE: usize = 1_000;
         let mut census = Census::default();
         let mut after: Option<Vec<u8>> = None;

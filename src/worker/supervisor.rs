@@ -27,6 +27,7 @@ use super::peers::Peers;
 use super::query::{Asker, ends};
 use super::settings::Settings;
 use super::status::Status;
+use super::world::{Live, World};
 use super::{WorkerError, run};
 
 /// The other record we write.
@@ -37,11 +38,11 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// What all workers of a process share. Clones share it.
 #[derive(Clone)]
-pub struct Engine {
+pub struct Engine<W: World = Live> {
     /// How they work.
     pub settings: Arc<Settings>,
     /// How to reach the brokers.
-    pub clients: Clients,
+    pub clients: W::Log,
     /// The definitions at work.
     pub catalog: Arc<Catalog>,
     /// The schemas of what comes in.
@@ -49,7 +50,7 @@ pub struct Engine {
     /// The schema registry, where there is one.
     pub registry: Option<Registry>,
     /// Memory of the stores.
-    pub stores: Shared,
+    pub stores: W::Stores,
     /// Counts and measures.
     pub telemetry: Telemetry,
     /// What the workers say of themselves.
@@ -185,11 +186,6 @@ impl Engine {
         Ok(Running { stop: self.stop.clone(), threads, watchdogs, askers, status: self.status.clone() })
     }
 
-    /// Memory for the customers of one partition: as if all partitions were here.
-    pub(super) fn customers_memory_bytes(&self) -> usize {
-        self.settings.store_memory_bytes / 2 / usize::try_from(self.partitions).unwrap_or(1).max(1)
-    }
-
     /// The changes, for those who follow them.
     pub fn feed(&self) -> Feed {
         Feed::new(self.clients.clone(), &self.settings.changes, self.stop.clone())
@@ -198,6 +194,13 @@ impl Engine {
     /// The other processes of the application.
     pub fn peers(&self) -> Peers {
         Peers::new(self.clients.clone(), &self.settings.application, &self.settings.address)
+    }
+}
+
+impl<W: World> Engine<W> {
+    /// Memory for the customers of one partition: as if all partitions were here.
+    pub(super) fn customers_memory_bytes(&self) -> usize {
+        self.settings.store_memory_bytes / 2 / usize::try_from(self.partitions).unwrap_or(1).max(1)
     }
 
     /// Says what a worker waits for. One that waits does not stand still.
