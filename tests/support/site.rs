@@ -91,7 +91,10 @@ impl Site {
     fn configure_in(&self, data: &str) -> PathBuf {
         let definitions = self.directory.path().join("segments");
         fs::create_dir_all(&definitions).unwrap();
-        fs::write(definitions.join("segments.yaml"), &self.definitions).unwrap();
+        // Whole at once: another process of this site may be reading it.
+        let written = self.directory.path().join(format!("{data}.segments"));
+        fs::write(&written, &self.definitions).unwrap();
+        fs::rename(&written, definitions.join("segments.yaml")).unwrap();
         let mut topics = String::from("topics:\n  events:\n");
         for (event, topic) in EVENTS {
             writeln!(topics, "    {event}: {}", self.topic(topic)).unwrap();
