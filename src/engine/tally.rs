@@ -13,7 +13,7 @@ const FEW: usize = 16;
 
 /// The counts of a window's values.
 pub(super) struct Tally<'e> {
-    counts: Vec<Count<'e>>,
+    counts: Vec<Candidate<'e>>,
     /// The place among the counts of each value of each entry, in order.
     places: Vec<usize>,
     /// How the counts stood when they were put here, greatest first; a count that fell meanwhile is put back when its turn
@@ -21,7 +21,7 @@ pub(super) struct Tally<'e> {
     ranks: BinaryHeap<Rank>,
 }
 
-struct Count<'e> {
+struct Candidate<'e> {
     value: &'e Value,
     count: u64,
     /// Greater the more recently it was seen.
@@ -35,7 +35,7 @@ impl<'e> Tally<'e> {
     /// Counts a window's entries, oldest first.
     pub(super) fn of(entries: &'e [Entry]) -> Self {
         let n_seen = entries.iter().map(|entry| values_of(entry).len()).sum();
-        let mut counts: Vec<Count<'e>> = Vec::with_capacity(n_seen);
+        let mut counts: Vec<Candidate<'e>> = Vec::with_capacity(n_seen);
         let mut places = Vec::with_capacity(n_seen);
         let mut by_value: HashMap<&'e Value, usize> = HashMap::new();
         for (recency, seen) in entries.iter().flat_map(values_of).enumerate() {
@@ -45,7 +45,7 @@ impl<'e> Tally<'e> {
                 by_value.get(&seen.value).copied()
             };
             let place = known.unwrap_or_else(|| {
-                counts.push(Count { value: &seen.value, count: 0, recency });
+                counts.push(Candidate { value: &seen.value, count: 0, recency });
                 counts.len() - 1
             });
             if known.is_none() && counts.len() == FEW + 1 {
@@ -112,7 +112,7 @@ impl<'e> Tally<'e> {
     }
 }
 
-impl Count<'_> {
+impl Candidate<'_> {
     fn rank(&self, place: usize) -> Rank {
         (self.count, self.recency, place)
     }

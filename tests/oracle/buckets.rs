@@ -74,7 +74,7 @@ impl History {
 
     /// Whether the step was reached at an instant, as the changes tell.
     fn is_in(changes: &[Change], segment: &str, now: i64) -> bool {
-        let last = changes.iter().filter(|change| &*change.segment == segment && change.at <= now).next_back();
+        let last = changes.iter().rfind(|change| &*change.segment == segment && change.at <= now);
         last.is_some_and(|change| change.entered)
     }
 
