@@ -323,7 +323,8 @@ pub struct Percentile {
 /// An aggregate: state kept per customer and a function over it.
 #[derive(Debug, Clone)]
 pub struct Aggregate {
-    /// The stable name of its state: a hash of its canonical text, so that other definitions never invalidate it.
+    /// The stable name of its state: a hash of its canonical text, so that other definitions never invalidate it. Those
+    /// that only differ in the length of a sliding window may share one.
     pub key: u64,
     /// The function.
     pub function: Function,

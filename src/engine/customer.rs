@@ -38,10 +38,11 @@ pub struct Customer {
     pub schedule: Schedule,
 }
 
-/// Until when each root (a segment or a held condition) holds that time alone may change.
+/// Until when each thing holds that time alone may change: what is watched of an aggregate, or a root (a segment or a held
+/// condition) that is not watched. Engines name them by numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule {
-    /// `None` while nobody knows, because the customer comes from a store.
+    /// In order of the numbers. `None` while nobody knows, because the customer comes from a store.
     untils: Option<Vec<(u32, i64)>>,
 }
 
@@ -53,29 +54,29 @@ impl PartialEq for Schedule {
 }
 
 impl Schedule {
-    /// Begins anew: from here on every root that time may change is told of.
+    /// Begins anew: from here on everything that time may change is told of.
     pub(super) fn begin(&mut self) {
         self.untils.get_or_insert_default().clear();
     }
 
-    /// Notes until when a root holds; `i64::MAX` for ever. Without effect while the schedule is not known.
-    pub(super) fn set(&mut self, root: u32, until: i64) {
+    /// Notes until when something holds; `i64::MAX` for ever. Without effect while the schedule is not known.
+    pub(super) fn set(&mut self, timer: u32, until: i64) {
         let Some(untils) = &mut self.untils else { return };
-        match (untils.iter().position(|(other, _)| *other == root), until) {
-            (Some(place), i64::MAX) => drop(untils.swap_remove(place)),
-            (Some(place), _) => untils[place].1 = until,
-            (None, i64::MAX) => {}
-            (None, _) => untils.push((root, until)),
+        match (untils.binary_search_by_key(&timer, |(other, _)| *other), until) {
+            (Ok(place), i64::MAX) => drop(untils.remove(place)),
+            (Ok(place), _) => untils[place].1 = until,
+            (Err(_), i64::MAX) => {}
+            (Err(place), _) => untils.insert(place, (timer, until)),
         }
     }
 
-    /// The roots that may have changed by `now`; `None` while nobody knows.
+    /// What may have changed by `now`; `None` while nobody knows.
     pub(super) fn due(&self, now: i64) -> Option<impl Iterator<Item = u32>> {
         let untils = self.untils.as_ref()?;
-        Some(untils.iter().filter(move |(_, until)| *until <= now).map(|(root, _)| *root))
+        Some(untils.iter().filter(move |(_, until)| *until <= now).map(|(timer, _)| *timer))
     }
 
-    /// The earliest instant at which a root may change, `i64::MAX` for never; `None` while nobody knows.
+    /// The earliest instant at which anything may change, `i64::MAX` for never; `None` while nobody knows.
     pub(super) fn next(&self) -> Option<i64> {
         let untils = self.untils.as_ref()?;
         Some(untils.iter().map(|(_, until)| *until).min().unwrap_or(i64::MAX))

@@ -2,6 +2,7 @@
 
 use super::catalog::{AggregateId, Catalog, EventTypeId, Feed, Function, PatternId, Side, Slot, Target, Window};
 use super::customer::{Customer, entry, find, find_mut};
+use super::families::{Families, Touched};
 use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
 use super::record::EventFields;
 use super::routes::Routes;
@@ -14,9 +15,10 @@ pub(super) struct Intake<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) customer: &'a mut Customer,
     pub(super) routes: &'a [Routes],
+    pub(super) families: &'a Families,
     pub(super) bounds: Bounds,
     /// Aggregates that something was added to.
-    pub(super) touched: &'a mut Vec<AggregateId>,
+    pub(super) touched: &'a mut Touched,
 }
 
 impl Intake<'_> {
@@ -68,16 +70,26 @@ impl Intake<'_> {
     }
 
     fn add(&mut self, id: AggregateId, at: i64, value: &Value) {
-        let aggregate = &self.catalog.aggregates[id.index()];
-        let view = View::new(self.catalog, aggregate, self.bounds.now, None);
-        match self.customer.aggregates.binary_search_by_key(&aggregate.key, |(key, _)| *key) {
-            Ok(place) => self.customer.aggregates[place].1.add(&view, at, value),
-            Err(place) => match Series::first(&view, at, value) {
-                Some(series) => self.customer.aggregates.insert(place, (aggregate.key, series)),
-                None => return,
-            },
+        let family_id = self.families.id_of(id);
+        let family = self.families.get(family_id);
+        if family.longest != id {
+            // What that one keeps serves this one too.
+            return;
         }
-        self.touched.push(id);
+        let aggregate = &self.catalog.aggregates[id.index()];
+        let view = View { is_shared: family.is_shared, ..View::new(self.catalog, aggregate, self.bounds.now, None) };
+        let aggregates = &mut self.customer.aggregates;
+        match aggregates.binary_search_by_key(&aggregate.key, |(key, _)| *key) {
+            Ok(place) => {
+                self.touched.note(self.catalog, self.families, family_id, Some(&aggregates[place].1));
+                aggregates[place].1.add(&view, at, value);
+            }
+            Err(place) => {
+                let Some(series) = Series::first(&view, at, value) else { return };
+                self.touched.note(self.catalog, self.families, family_id, None);
+                aggregates.insert(place, (aggregate.key, series));
+            }
+        }
         if let Window::SinceAnchor { anchor } = aggregate.window {
             self.forget_before_anchor(aggregate.key, anchor);
         }

@@ -19,7 +19,7 @@ use super::why;
 pub(super) struct Agenda {
     listed: Vec<bool>,
     roots: std::collections::BinaryHeap<std::cmp::Reverse<Root>>,
-    /// Every root that time may change is on it, so that the customer's schedule can begin anew.
+    /// Whatever time may turn is to be looked at.
     is_whole: bool,
 }
 
@@ -31,29 +31,26 @@ impl Agenda {
 
     pub(super) fn add(&mut self, roots: &[Root]) {
         for root in roots {
-            self.add_one(*root);
+            if !std::mem::replace(&mut self.listed[*root as usize], true) {
+                self.roots.push(std::cmp::Reverse(*root));
+            }
         }
     }
 
-    fn add_one(&mut self, root: Root) {
-        if !std::mem::replace(&mut self.listed[root as usize], true) {
-            self.roots.push(std::cmp::Reverse(root));
-        }
-    }
-
-    /// What time may have changed by `now`.
-    pub(super) fn add_due(&mut self, customer: &Customer, readers: &Readers, now: i64) {
-        match customer.schedule.due(now) {
-            Some(due) => due.for_each(|root| self.add_one(root)),
-            None => self.add_whole(customer, readers),
-        }
-    }
-
-    /// Everything that may be other than false for ever: what holds of nobody in particular, and what reads something
-    /// that is known of this customer.
-    pub(super) fn add_whole(&mut self, customer: &Customer, readers: &Readers) {
+    /// Whatever time may turn is to be looked at in this evaluation, because it is of an earlier instant than one before, or
+    /// of other definitions.
+    pub(super) fn look_at_all(&mut self) {
         self.is_whole = true;
-        readers.concerned(customer, |roots| self.add(roots));
+    }
+
+    /// Whether it is; asked once.
+    pub(super) fn looks_at_all(&mut self) -> bool {
+        std::mem::take(&mut self.is_whole)
+    }
+
+    pub(super) fn clear(&mut self) {
+        while self.next().is_some() {}
+        self.is_whole = false;
     }
 
     fn next(&mut self) -> Option<Root> {
@@ -104,19 +101,16 @@ pub(super) struct Evaluation<'a> {
 }
 
 impl Evaluation<'_> {
-    /// Evaluates what is on the agenda and says whether anything flipped.
+    /// Evaluates what is on the agenda and says whether anything flipped. `until` is for how long what is watched holds.
     pub(super) fn run(
         &self,
         customer: &mut Customer,
         agenda: &mut Agenda,
         scratch: &mut Scratch,
+        mut until: i64,
         changes: &mut Vec<Change>,
     ) -> bool {
         let mut evaluator = Evaluator::new(self.catalog, self.cut_offs, customer, self.customer_id, self.now, scratch);
-        if std::mem::take(&mut agenda.is_whole) {
-            evaluator.customer.schedule.begin();
-        }
-        let mut until = i64::MAX;
         let mut flipped = false;
         let mut moves = Vec::new();
         while let Some(root) = agenda.next() {
@@ -132,8 +126,10 @@ impl Evaluation<'_> {
                 }
                 RootKind::Hold(id) => hold(&mut evaluator, id),
             };
-            until = until.min(root_until);
-            evaluator.customer.schedule.set(root, root_until);
+            if !self.readers.is_watched(root) {
+                until = until.min(root_until);
+                evaluator.customer.schedule.set(self.readers.timer_of_root(root), root_until);
+            }
         }
         self.emit(&mut evaluator, moves, changes);
         flipped |= evaluator.hold_flipped;

@@ -9,11 +9,13 @@ pub mod arithmetic;
 mod bucket;
 pub mod calendar;
 pub mod catalog;
+mod conditions;
 mod crossing;
 pub mod customer;
 pub mod effects;
 pub mod evaluator;
 pub mod explain;
+mod families;
 mod feed;
 mod filter;
 mod membership;
@@ -28,15 +30,17 @@ mod routes;
 pub mod schema;
 pub mod series;
 mod tally;
+mod thresholds;
 pub mod value;
 mod why;
 
 use std::sync::Arc;
 
-use catalog::{AggregateId, Catalog, EventTypeId, PercentileId};
+use catalog::{Catalog, EventTypeId, PercentileId};
 use customer::{Customer, Dated, Limits, entry};
 use effects::{Cause, Change};
 use evaluator::Scratch;
+use families::{FamilyId, Touched};
 use feed::Intake;
 use membership::{Agenda, Because, Evaluation};
 use pattern::Bounds;
@@ -62,7 +66,7 @@ pub struct Engine {
     cut_offs: Arc<CutOffs>,
     watch: Watch,
     scratch: Scratch,
-    touched: Vec<AggregateId>,
+    touched: Touched,
     agenda: Agenda,
 }
 
@@ -107,15 +111,17 @@ impl Engine {
     /// An engine for a catalog.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, limits: Limits) -> Self {
+        let readers = Readers::of(&catalog);
+        let routes = |event_type| Routes::of(&catalog, &readers.families, event_type);
         Self {
-            readers: Readers::of(&catalog),
-            routes: catalog.event_types.iter().map(|event_type| Routes::of(&catalog, event_type)).collect(),
+            routes: catalog.event_types.iter().map(routes).collect(),
             names: Names::of(&catalog),
             agenda: Agenda::new(&catalog),
             cut_offs: Arc::default(),
             watch: Watch::of(&catalog),
             scratch: Scratch::default(),
-            touched: Vec::new(),
+            touched: Touched::default(),
+            readers,
             catalog,
             limits,
         }
@@ -136,12 +142,14 @@ impl Engine {
     /// Applies an accepted record of a customer.
     ///
     /// The customer's flips due before it happen first, each at its instant; then own time moves on, what time decides
-    /// by then is decided, the record counts, and everything it touches is evaluated once, at own time.
+    /// by then is decided, the record counts, and everything it touches is evaluated once, at own time. `clock` is up to
+    /// where time has passed for this customer already, if it has.
     pub fn apply(
         &mut self,
         customer: &mut Customer,
         record: &Record,
         origin: &Origin,
+        clock: Option<i64>,
         changes: &mut Vec<Change>,
     ) -> Applied {
         let Envelope { event_id, customer_id, occurred_at } = &record.envelope;
@@ -149,10 +157,12 @@ impl Engine {
         customer.remember_id(catalog::key(event_id), *occurred_at, &self.limits);
         customer.arrivals += 1;
         let is_first = customer.own_time.is_none();
-        let now = customer.own_time.map_or(*occurred_at, |own_time| own_time.max(*occurred_at));
+        let now = self.begin(customer, *occurred_at);
         customer.own_time = Some(now);
-
-        let is_due = customer.deadline.is_some_and(|deadline| deadline <= now);
+        if is_first {
+            customer.schedule.begin();
+            self.agenda.add(&self.readers.restless);
+        }
         self.decide(customer, now);
         let mut applied = Applied::default();
         let cause = match &record.body {
@@ -170,24 +180,56 @@ impl Engine {
                 Because::Other(Cause::Consent)
             }
             Body::Erasure => {
+                self.agenda.clear();
                 self.leave_all(customer_id, customer, now, changes);
                 return Applied { erased: true, ..applied };
             }
         };
-        if is_first {
-            self.agenda.add_whole(customer, &self.readers);
-        } else if is_due {
-            self.agenda.add_due(customer, &self.readers, now);
+        if clock.is_some_and(|clock| now < clock) {
+            self.agenda.look_at_all();
         }
         self.evaluate(customer_id, customer, now, &cause, changes);
         applied
     }
 
+    /// Begins an evaluation at `at` or own time: what time may have turned by then is to be looked at. That instant.
+    fn begin(&mut self, customer: &mut Customer, at: i64) -> i64 {
+        let now = customer.own_time.map_or(at, |own_time| own_time.max(at));
+        // What was due before has been evaluated; so nothing that was evaluated has turned up to here.
+        let then = if customer.own_time == Some(now) { now } else { now.saturating_sub(1) };
+        self.touched.begin(&self.readers.families, then);
+        if customer.deadline.is_some_and(|deadline| deadline <= now) {
+            self.note_due(customer, now);
+        }
+        now
+    }
+
+    fn note_due(&mut self, customer: &mut Customer, now: i64) {
+        let Self { catalog, readers, touched, agenda, .. } = self;
+        let families = &readers.families;
+        let mut note = |family: FamilyId| {
+            let series = customer::find(&customer.aggregates, families.get(family).key);
+            touched.note(catalog, families, family, series);
+        };
+        if let Some(due) = customer.schedule.due(now) {
+            for timer in due {
+                match readers.root_of_timer(timer) {
+                    Some(root) => agenda.add(&[root]),
+                    None => note(timer),
+                }
+            }
+            return;
+        }
+        customer.aggregates.iter().filter_map(|(key, _)| families.watched(*key)).for_each(note);
+        readers.concerned_directly(customer, |roots| agenda.add(roots));
+        customer.schedule.begin();
+    }
+
     /// Lets time alone pass up to, not including, an instant: each flip happens at its own instant, in order.
     pub fn elapse(&mut self, customer_id: &str, customer: &mut Customer, before: i64, changes: &mut Vec<Change>) {
         while let Some(now) = customer.deadline.filter(|deadline| *deadline < before) {
+            self.begin(customer, now);
             let decided = self.decide(customer, now);
-            self.agenda.add_due(customer, &self.readers, now);
             let flipped = self.evaluate(customer_id, customer, now, &Because::Other(Cause::Time), changes);
             if decided || flipped {
                 customer.own_time = customer.own_time.max(Some(now));
@@ -217,8 +259,11 @@ impl Engine {
                 None => customer.standings.push((key, standing)),
             }
         }
+        self.begin(customer, now);
         self.decide(customer, now);
-        self.agenda.add_whole(customer, &self.readers);
+        self.agenda.look_at_all();
+        self.readers.concerned(customer, |roots| self.agenda.add(roots));
+        customer.schedule.begin();
         let flipped = self.evaluate(customer_id, customer, now, &Because::Other(Cause::Definition), changes);
         changes[n_before..].sort_by(|a, b| (a.entered, &a.segment).cmp(&(b.entered, &b.segment)));
         for change in &mut changes[n_before..] {
@@ -281,12 +326,10 @@ impl Engine {
         }
         let mut after = customer.clone();
         self.elapse(customer_id, &mut after, now, changes);
-        let is_due = after.deadline.is_some_and(|deadline| deadline <= now);
+        self.begin(&mut after, now);
         let decided = self.decide(&mut after, now);
-        if is_due {
-            self.agenda.add_due(&after, &self.readers, now);
-        }
         self.agenda.add(&self.readers.percentiles);
+        self.agenda.look_at_all();
         let flipped = self.evaluate(customer_id, &mut after, now, &Because::Other(Cause::Time), changes);
         if decided || flipped {
             after.own_time = after.own_time.max(Some(now));
@@ -312,16 +355,11 @@ impl Engine {
         });
     }
 
-    /// Takes something in and puts what it touched on the agenda.
     fn intake<T>(&mut self, customer: &mut Customer, now: i64, take: impl FnOnce(&mut Intake<'_>) -> T) -> T {
         let horizon = now.saturating_sub(self.limits.grace_ms).saturating_sub(self.limits.allowed_lateness_ms);
         let bounds = Bounds { now, horizon };
-        let (catalog, routes) = (&*self.catalog, &*self.routes);
-        let answer = take(&mut Intake { catalog, customer, routes, bounds, touched: &mut self.touched });
-        for aggregate in self.touched.drain(..) {
-            self.agenda.add(&self.readers.aggregates[aggregate.index()]);
-        }
-        answer
+        let (catalog, routes, families) = (&*self.catalog, &*self.routes, &self.readers.families);
+        take(&mut Intake { catalog, customer, routes, families, bounds, touched: &mut self.touched })
     }
 
     fn update_profile(
@@ -359,6 +397,27 @@ impl Engine {
         }
     }
 
+    /// Puts those on the agenda whose conditions have turned; until when no others will.
+    fn settle(&mut self, customer: &mut Customer, now: i64) -> i64 {
+        let Self { catalog, readers, touched, agenda, .. } = self;
+        let families = &readers.families;
+        let Customer { aggregates, schedule, .. } = customer;
+        let mut least = i64::MAX;
+        let mut note = |family, until: i64| {
+            least = least.min(until);
+            schedule.set(family, until);
+        };
+        touched.settle(catalog, families, aggregates, now, |roots| agenda.add(roots), &mut note);
+        if agenda.looks_at_all() {
+            for (key, series) in &*aggregates {
+                if let Some(id) = families.watched(*key) {
+                    note(id, families.get(id).holds_until(catalog, Some(series), now, &mut touched.totals));
+                }
+            }
+        }
+        least
+    }
+
     /// Evaluates what is on the agenda; whether anything flipped.
     fn evaluate(
         &mut self,
@@ -368,6 +427,7 @@ impl Engine {
         cause: &Because<'_>,
         changes: &mut Vec<Change>,
     ) -> bool {
+        let until = self.settle(customer, now);
         let evaluation = Evaluation {
             catalog: &self.catalog,
             readers: &self.readers,
@@ -377,7 +437,7 @@ impl Engine {
             now,
             cause,
         };
-        evaluation.run(customer, &mut self.agenda, &mut self.scratch, changes)
+        evaluation.run(customer, &mut self.agenda, &mut self.scratch, until, changes)
     }
 
     /// Every membership ends with the erasure. The changes carry no traits and no reasons: they are forgotten.

@@ -4,8 +4,10 @@
 use hashbrown::HashMap;
 
 use super::catalog::{AggregateId, Catalog, HoldId, NodeId, Op, SegmentId, Window};
+use super::conditions;
 use super::customer::Customer;
 use super::evaluator::{Evaluator, Scratch};
+use super::families::Families;
 use super::percentile::CutOffs;
 
 /// Something that is re-evaluated: segments by position, then held conditions after them.
@@ -15,85 +17,123 @@ pub(super) type Root = u32;
 const EARLIEST_INSTANT: i64 = -62_135_596_800_000;
 
 /// The roots that read each thing, in order.
+///
+/// A root made of comparisons of aggregates with constants, and of what time does not move, is *watched*: it is evaluated
+/// when one of those comparisons turns, which [`Families`] tell. Any other is evaluated whenever something it reads is
+/// touched, or when its own time is up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Readers {
-    /// By aggregate.
-    pub(super) aggregates: Vec<Vec<Root>>,
+    /// Aggregates, with what watches them and who reads them otherwise.
+    pub(super) families: Families,
     /// By profile trait.
     pub(super) profile_traits: Vec<Vec<Root>>,
     /// By purpose.
     pub(super) purposes: Vec<Vec<Root>>,
     /// By segment, through `segment()`.
     pub(super) segments: Vec<Vec<Root>>,
-    /// By held condition, through `P for D`, and its own.
-    holds: Vec<Vec<Root>>,
+    /// Whether each root is watched.
+    is_watched: Vec<bool>,
     /// Roots that may be other than false for somebody of whom nothing is known, or become so with time.
-    restless: Vec<Root>,
-    /// The roots that read what is stored under a key: an aggregate, a trait, a consent, a held condition; or that it
-    /// is of: a segment's standing.
-    by_key: HashMap<u64, Vec<Root>, foldhash::fast::RandomState>,
+    pub(super) restless: Vec<Root>,
+    /// All roots, by what they read.
+    all: ByKey,
+    /// Those that are not watched.
+    direct: ByKey,
     /// Of any percentile.
     pub(super) percentiles: Vec<Root>,
 }
+
+/// The roots that read what is stored under a key: an aggregate, a trait, a consent, a held condition; or that it is of: a
+/// segment's standing.
+type ByKey = HashMap<u64, Vec<Root>, foldhash::fast::RandomState>;
 
 impl Readers {
     /// Who reads what in a catalog.
     #[must_use]
     pub(super) fn of(catalog: &Catalog) -> Self {
+        let mut families = Families::of(catalog);
         let mut readers = Self {
-            aggregates: vec![Vec::new(); catalog.aggregates.len()],
+            is_watched: conditions::watch(catalog, &mut families),
+            families,
             profile_traits: vec![Vec::new(); catalog.profile_traits.len()],
             purposes: vec![Vec::new(); catalog.purposes.len()],
             segments: vec![Vec::new(); catalog.segments.len()],
-            holds: vec![Vec::new(); catalog.holds.len()],
-            restless: Vec::new(),
-            by_key: HashMap::default(),
-            percentiles: Vec::new(),
+            restless: restless(catalog),
+            ..Self::default()
         };
         let mut walk = Walk { catalog, seen: vec![Root::MAX; catalog.nodes.len()], readers: &mut readers };
-        for (root, segment) in (0..).zip(&catalog.segments) {
-            walk.node(segment.when, root);
-            segment.ending.into_iter().for_each(|ending| walk.node(ending, root));
+        for root in 0..n_roots(catalog) {
+            for node in nodes_of(catalog, root) {
+                walk.node(node, root);
+            }
+            let key = match kind_of(catalog, root) {
+                RootKind::Segment(segment) => catalog.segments[segment.index()].key,
+                RootKind::Hold(hold) => catalog.holds[hold.index()].key,
+            };
+            walk.readers.note_key(key, root);
         }
-        for (place, (root, hold)) in (root_of_hold(catalog, HoldId(0))..).zip(&catalog.holds).enumerate() {
-            note(&mut walk.readers.holds[place], root);
-            walk.node(hold.condition, root);
-        }
-        readers.restless = restless(catalog);
-        readers.list_by_key(catalog);
         readers
     }
 
-    fn list_by_key(&mut self, catalog: &Catalog) {
-        let aggregates = catalog.aggregates.iter().map(|aggregate| aggregate.key).zip(&self.aggregates);
-        let profile_traits = catalog.profile_traits.iter().map(|each| each.key).zip(&self.profile_traits);
-        let purposes = catalog.purposes.iter().map(|purpose| purpose.key).zip(&self.purposes);
-        for (key, roots) in aggregates.chain(profile_traits).chain(purposes) {
-            self.by_key.entry(key).or_default().extend(roots);
+    fn note_key(&mut self, key: u64, root: Root) {
+        note(self.all.entry(key).or_default(), root);
+        if !self.is_watched(root) {
+            note(self.direct.entry(key).or_default(), root);
         }
-        for (root, segment) in (0..).zip(&catalog.segments) {
-            self.by_key.entry(segment.key).or_default().push(root);
-        }
-        for (place, hold) in catalog.holds.iter().enumerate() {
-            let roots = self.holds[place].iter().copied();
-            self.by_key.entry(hold.key).or_default().extend(roots);
-        }
+    }
+
+    /// Whether a root is only evaluated when something in it turns; the rest keep until when they hold.
+    pub(super) fn is_watched(&self, root: Root) -> bool {
+        self.is_watched[root as usize]
+    }
+
+    /// What a root that is not watched is called in a customer's schedule, beside the families.
+    pub(super) fn timer_of_root(&self, root: Root) -> u32 {
+        self.n_families().saturating_add(root)
+    }
+
+    /// The root that is called so; `None` for a family.
+    pub(super) fn root_of_timer(&self, timer: u32) -> Option<Root> {
+        timer.checked_sub(self.n_families())
+    }
+
+    fn n_families(&self) -> u32 {
+        u32::try_from(self.families.len()).unwrap_or(u32::MAX)
     }
 
     /// The roots that may be other than false for ever for this customer; some more than once.
     pub(super) fn concerned(&self, customer: &Customer, mut take: impl FnMut(&[Root])) {
         take(&self.restless);
-        let aggregates = customer.aggregates.iter().map(|(key, _)| *key);
-        let profile_traits = customer.profile.iter().map(|(key, _)| *key);
-        let purposes = customer.consents.iter().map(|(key, _)| *key);
-        let holds = customer.holds.iter().map(|(key, _)| *key);
-        let segments = customer.standings.iter().map(|(key, _)| *key);
-        for key in aggregates.chain(profile_traits).chain(purposes).chain(holds).chain(segments) {
-            if let Some(roots) = self.by_key.get(&key) {
-                take(roots);
-            }
-        }
+        keys_of(customer).filter_map(|key| self.all.get(&key)).for_each(|roots| take(roots));
     }
+
+    /// Those of them that are not watched.
+    pub(super) fn concerned_directly(&self, customer: &Customer, mut take: impl FnMut(&[Root])) {
+        self.restless.iter().filter(|root| !self.is_watched(**root)).for_each(|root| take(std::slice::from_ref(root)));
+        keys_of(customer).filter_map(|key| self.direct.get(&key)).for_each(|roots| take(roots));
+    }
+}
+
+/// The names of all that is known of a customer.
+fn keys_of(customer: &Customer) -> impl Iterator<Item = u64> {
+    let aggregates = customer.aggregates.iter().map(|(key, _)| *key);
+    let profile_traits = customer.profile.iter().map(|(key, _)| *key);
+    let purposes = customer.consents.iter().map(|(key, _)| *key);
+    let holds = customer.holds.iter().map(|(key, _)| *key);
+    let segments = customer.standings.iter().map(|(key, _)| *key);
+    aggregates.chain(profile_traits).chain(purposes).chain(holds).chain(segments)
+}
+
+/// The nodes that a root is.
+pub(super) fn nodes_of(catalog: &Catalog, root: Root) -> impl Iterator<Item = NodeId> {
+    let nodes = match kind_of(catalog, root) {
+        RootKind::Segment(segment) => {
+            let segment = &catalog.segments[segment.index()];
+            [Some(segment.when), segment.until, segment.ending]
+        }
+        RootKind::Hold(hold) => [Some(catalog.holds[hold.index()].condition), None, None],
+    };
+    nodes.into_iter().flatten()
 }
 
 /// Evaluates every root for somebody of whom nothing is known, from the beginning of time.
@@ -134,6 +174,12 @@ pub(super) fn root_of_hold(catalog: &Catalog, hold: HoldId) -> Root {
     u32::try_from(catalog.segments.len()).unwrap_or(u32::MAX).saturating_add(hold.0)
 }
 
+/// How many roots there are.
+#[must_use]
+pub(super) fn n_roots(catalog: &Catalog) -> Root {
+    root_of_hold(catalog, HoldId(u32::try_from(catalog.holds.len()).unwrap_or(u32::MAX)))
+}
+
 /// What a root is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RootKind {
@@ -168,24 +214,35 @@ impl Walk<'_> {
         let op = &self.catalog.nodes[id.index()].op;
         match op {
             Op::Aggregate(aggregate) => self.aggregate(*aggregate, root),
-            Op::ProfileTrait(profile_trait) => note(&mut self.readers.profile_traits[profile_trait.index()], root),
-            Op::Consent(purpose) => note(&mut self.readers.purposes[purpose.index()], root),
+            Op::ProfileTrait(profile_trait) => {
+                note(&mut self.readers.profile_traits[profile_trait.index()], root);
+                self.readers.note_key(self.catalog.profile_traits[profile_trait.index()].key, root);
+            }
+            Op::Consent(purpose) => {
+                note(&mut self.readers.purposes[purpose.index()], root);
+                self.readers.note_key(self.catalog.purposes[purpose.index()].key, root);
+            }
             Op::Segment(segment) => note(&mut self.readers.segments[segment.index()], root),
             Op::Percentile(percentile) => {
                 note(&mut self.readers.percentiles, root);
                 self.aggregate(self.catalog.percentiles[percentile.index()].aggregate, root);
             }
             Op::Held(hold) => {
-                note(&mut self.readers.holds[hold.index()], root);
-                self.node(self.catalog.holds[hold.index()].condition, root);
+                let hold = &self.catalog.holds[hold.index()];
+                self.readers.note_key(hold.key, root);
+                self.node(hold.condition, root);
             }
             _ => op.operands().for_each(|operand| self.node(operand, root)),
         }
     }
 
     fn aggregate(&mut self, id: AggregateId, root: Root) {
-        note(&mut self.readers.aggregates[id.index()], root);
-        if let Window::SinceAnchor { anchor } = self.catalog.aggregates[id.index()].window {
+        let aggregate = &self.catalog.aggregates[id.index()];
+        self.readers.note_key(aggregate.key, root);
+        if !self.readers.is_watched(root) {
+            self.readers.families.read_directly(id, root);
+        }
+        if let Window::SinceAnchor { anchor } = aggregate.window {
             self.aggregate(anchor, root);
         }
     }

@@ -3,7 +3,8 @@
 
 use hashbrown::HashMap;
 
-use super::catalog::{Catalog, CompareOp, EventType, Feed, FieldExpr, Slot};
+use super::catalog::{Catalog, CompareOp, EventType, Feed, FieldExpr, Slot, Target};
+use super::families::Families;
 use super::value::Value;
 
 /// The feeds of one event type, by where their events are and what they must be equal to.
@@ -27,10 +28,13 @@ struct Table {
 type ByValue = HashMap<Value, Vec<usize>, foldhash::fast::RandomState>;
 
 impl Routes {
-    pub(super) fn of(catalog: &Catalog, event_type: &EventType) -> Self {
+    pub(super) fn of(catalog: &Catalog, families: &Families, event_type: &EventType) -> Self {
         let mut routes = Self::default();
         routes.arrays.resize_with(event_type.projection.arrays.len(), Table::default);
         for (place, feed) in event_type.feeds.iter().enumerate() {
+            if matches!(feed.target, Target::Aggregate { aggregate, .. } if !families.keeps(aggregate)) {
+                continue;
+            }
             let table = match feed.array {
                 None => Some(&mut routes.record),
                 Some(array) => routes.arrays.get_mut(array),

@@ -15,6 +15,8 @@ pub const INSTANTS_MAX: usize = 128;
 pub const BUCKETS_MAX: usize = 64;
 /// A window of `top` keeps at most this many values in all its instants or buckets, once it is not exact any more.
 const WINDOW_VALUES_MAX: usize = 8_192;
+/// What several windows share is merged whenever so many entries more may have come.
+const MERGED_AT_ONCE: usize = 32;
 
 /// The state of an aggregate. Absent means that nothing was ever added.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +62,8 @@ pub struct View<'a> {
     pub earliest: i64,
     /// The end of a calendar window's period; `i64::MAX` for other windows.
     pub period_end: i64,
+    /// Whether shorter windows look at the same state.
+    pub is_shared: bool,
 }
 
 impl<'a> View<'a> {
@@ -76,7 +80,7 @@ impl<'a> View<'a> {
                 (period.start, period.end)
             }
         };
-        Self { aggregate, now, earliest, period_end }
+        Self { aggregate, now, earliest, period_end, is_shared: false }
     }
 
     fn function(&self) -> Function {
@@ -144,9 +148,12 @@ impl Series {
                 if matches!(view.aggregate.window, Window::Over { .. }) {
                     entries.drain(..entries.partition_point(|entry| entry.youngest < view.earliest));
                 }
-                insert(entries, view.function(), at, value);
-                if entries.len() > INSTANTS_MAX {
-                    merge(entries, view.function());
+                let is_new = insert(entries, view.function(), at, value);
+                match entries.len() {
+                    0..=INSTANTS_MAX => {}
+                    _ if !view.is_shared => merge(entries, view.function()),
+                    length if is_new && length.is_multiple_of(MERGED_AT_ONCE) => merge_older(entries, view.function()),
+                    _ => {}
                 }
                 if view.function() == Function::Top {
                     thin_out(entries);
@@ -271,11 +278,18 @@ fn total(entries: &[Entry], function: Function) -> Value {
     }
 }
 
-fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) {
+/// Whether the instant is one more.
+fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) -> bool {
     let position = entries.partition_point(|entry| entry.youngest < at);
     match entries.get_mut(position) {
-        Some(entry) if entry.youngest == at => entry.accumulator.add(function, at, value),
-        _ => entries.insert(position, Entry { youngest: at, accumulator: Accumulator::of(function, at, value) }),
+        Some(entry) if entry.youngest == at => {
+            entry.accumulator.add(function, at, value);
+            false
+        }
+        _ => {
+            entries.insert(position, Entry { youngest: at, accumulator: Accumulator::of(function, at, value) });
+            true
+        }
     }
 }
 
@@ -310,5 +324,38 @@ fn merge(entries: &mut Vec<Entry>, function: Function) {
             _ => merged.push(entry),
         }
     }
+    *entries = merged;
+}
+
+/// The same where windows of several lengths look at one state. None of them sees wider buckets than it would have of its
+/// own, so they get wider with age; and as many of the youngest instants as a window is exact with stay by themselves.
+fn merge_older(entries: &mut Vec<Entry>, function: Function) {
+    let mut shift = 0;
+    // Of how many neighbours, from the youngest on, each bit is the highest they differ in.
+    let mut highest_bits = [0_usize; u64::BITS as usize];
+    let mut n_buckets = 1;
+    let mut merged: Vec<Entry> = Vec::with_capacity(entries.len());
+    let mut bucket_shift = 0;
+    let mut younger: Option<i64> = None;
+    for (n_younger, entry) in entries.drain(..).rev().enumerate() {
+        let highest_bit = |other: i64| (other ^ entry.youngest).cast_unsigned().checked_ilog2();
+        if let Some(bit) = younger.replace(entry.youngest).and_then(highest_bit) {
+            highest_bits[bit as usize] += 1;
+            n_buckets += usize::from(bit >= shift);
+        }
+        while n_buckets > BUCKETS_MAX {
+            n_buckets -= highest_bits[shift as usize];
+            shift += 1;
+        }
+        let joins = |bucket: &&mut Entry| highest_bit(bucket.youngest).is_none_or(|bit| bit < bucket_shift);
+        if let Some(bucket) = merged.last_mut().filter(|_| n_younger > INSTANTS_MAX).filter(joins) {
+            let younger = std::mem::replace(&mut bucket.accumulator, entry.accumulator);
+            bucket.accumulator.append(function, &younger);
+        } else {
+            bucket_shift = shift;
+            merged.push(entry);
+        }
+    }
+    merged.reverse();
     *entries = merged;
 }

@@ -1,6 +1,6 @@
 //! The definitions at work, and a place to try others: what is wrong with them, and whom they would hold now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::definition::diagnostic::{Diagnostic, nearest};
 use crate::definition::{definition_files, load_texts};
 use crate::engine::Engine;
-use crate::engine::catalog::{Catalog, SegmentId};
+use crate::engine::catalog::{Aggregate, Catalog, SegmentId, Window};
 use crate::engine::customer::Limits;
 use crate::wire;
 use crate::wire::schema::SchemaSet;
@@ -222,11 +222,17 @@ fn look(
     customers: Vec<(String, Vec<u8>)>,
     now: i64,
 ) -> Value {
-    let remembered: BTreeSet<u64> = running.aggregates.iter().map(|aggregate| aggregate.key).collect();
+    let mut remembered: BTreeMap<u64, i64> = BTreeMap::new();
+    for aggregate in &running.aggregates {
+        let reach = remembered.entry(aggregate.key).or_default();
+        *reach = reach_of(aggregate).max(*reach);
+    }
+    let is_remembered =
+        |wanted: &Aggregate| remembered.get(&wanted.key).is_some_and(|reach| reach_of(wanted) <= *reach);
     let others: BTreeSet<&str> = catalog
         .aggregates
         .iter()
-        .filter(|aggregate| !remembered.contains(&aggregate.key))
+        .filter(|aggregate| !is_remembered(aggregate))
         .map(|aggregate| &*aggregate.text)
         .collect();
     let ranks = definition_ranks(catalog, segment).then_some("percentile(…): ranks are known only to the partitions");
@@ -253,6 +259,12 @@ fn look(
         "customers": named,
         "not_counted_yet": others,
     })
+}
+
+/// How far back a sliding window reaches, milliseconds; aggregates over windows of different lengths may share what is
+/// kept for the longest.
+fn reach_of(aggregate: &Aggregate) -> i64 {
+    if let Window::Over { duration_ms } = aggregate.window { duration_ms } else { 0 }
 }
 
 /// Whether a segment asks for a customer's rank among all.

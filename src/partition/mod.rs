@@ -156,7 +156,7 @@ impl<S: Store> Partition<S> {
     fn apply(&mut self, slot: Slot, record: &Record, origin: &Origin) {
         let customer = self.customers.touch(slot);
         let Applied { erased, undeclared_traits, misfit_traits } =
-            self.engine.apply(customer, record, origin, &mut self.changes);
+            self.engine.apply(customer, record, origin, self.clock.now(), &mut self.changes);
         self.percentiles.touched(&record.envelope.customer_id);
         self.counts.undeclared_traits += undeclared_traits as u64;
         self.counts.misfit_traits += misfit_traits as u64;

@@ -1,6 +1,7 @@
 //! A window that holds more instants than are kept apart: nothing leaves early, and nothing stays longer than the width of a
 //! bucket (`segments.md` section 4). The naive evaluator keeps every event, so this is held against bounds instead of it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -25,7 +26,10 @@ struct Event {
 }
 
 struct History {
+    /// The longest of the windows.
     window_ms: i64,
+    /// What it is divided by for the others, which look at the same state.
+    parts: Vec<i64>,
     events: Vec<Event>,
 }
 
@@ -44,7 +48,8 @@ impl History {
             };
             events.push(Event { at, known_at: now, total: 1 + upto(random, 2) });
         }
-        Self { window_ms, events }
+        let parts = if random.percent(40) { vec![1] } else { vec![1, 3, 12, 60] };
+        Self { window_ms, parts, events }
     }
 
     /// The sum over what a window of that length holds at an instant.
@@ -53,19 +58,27 @@ impl History {
         self.events.iter().filter(inside).map(of).sum()
     }
 
-    /// No bucket is wider: so wide, they are few enough whatever the window holds.
-    fn width_max(&self) -> i64 {
-        i64::try_from((self.window_ms / 62).unsigned_abs().next_power_of_two()).expect("as prepared")
+    /// No bucket of a window is wider: so wide, they are few enough whatever the window holds. Nothing is merged that never
+    /// holds more instants than are kept apart.
+    fn width_max(&self, window_ms: i64) -> i64 {
+        let instants: BTreeSet<i64> = self.events.iter().map(|event| event.at).collect();
+        let is_exact = instants.iter().all(|at| instants.range(at + 1 - window_ms..=*at).count() <= 128);
+        if is_exact {
+            return 0;
+        }
+        i64::try_from((window_ms / 62).unsigned_abs().next_power_of_two()).expect("as prepared")
     }
 
     fn changes(&self) -> Vec<Change> {
-        let window_s = self.window_ms / 1_000;
         let mut set = "segments:\n".to_owned();
-        for step in STEPS {
-            writeln!(set, "  - {{name: count_{step}, when: count(purchase over {window_s}s) >= {step}}}")
-                .expect("as prepared");
-            writeln!(set, "  - {{name: sum_{step}, when: sum(purchase.total over {window_s}s) >= {step}}}")
-                .expect("as prepared");
+        for part in &self.parts {
+            let window_s = self.window_ms / 1_000 / part;
+            for step in STEPS {
+                writeln!(set, "  - {{name: count_{part}_{step}, when: count(purchase over {window_s}s) >= {step}}}")
+                    .expect("as prepared");
+                writeln!(set, "  - {{name: sum_{part}_{step}, when: sum(purchase.total over {window_s}s) >= {step}}}")
+                    .expect("as prepared");
+            }
         }
         let end = self.events.last().expect("as prepared").known_at + 3 * self.window_ms;
         let fields = |Event { at, total, .. }: &Event| (*at, format!(r#""type":"purchase","total":{total}"#));
@@ -84,13 +97,15 @@ impl History {
         let end = self.events.last().expect("as prepared").known_at + 2 * self.window_ms;
         let flips = changes.iter().flat_map(|change| [change.at - 1, change.at]);
         let probes: Vec<i64> = flips.chain((0..50).map(|_| START + upto(random, end - START))).collect();
-        for (name, of) in [("count", (|_| 1) as fn(&Event) -> i64), ("sum", |event| event.total)] {
+        for (part, (name, of)) in self.parts.iter().flat_map(|part| OF.map(|of| (part, of))) {
+            let window_ms = self.window_ms / 1_000 / part * 1_000;
+            let width_max = self.width_max(window_ms);
             for now in probes.iter().copied() {
-                let least = self.sum(self.window_ms, now, of);
-                let most = self.sum(self.window_ms + self.width_max(), now, of);
+                let least = self.sum(window_ms, now, of);
+                let most = self.sum(window_ms + width_max, now, of);
                 for step in STEPS {
-                    let is_in = Self::is_in(&changes, &format!("{name}_{step}"), now);
-                    let said = format!("seed {seed}: {name} >= {step} at {now} of a window of {} ms", self.window_ms);
+                    let is_in = Self::is_in(&changes, &format!("{name}_{part}_{step}"), now);
+                    let said = format!("seed {seed}: {name} >= {step} at {now} of a window of {window_ms} ms");
                     assert!(is_in || least < step, "{said}: something left early, there are {least}");
                     assert!(!is_in || most >= step, "{said}: something stayed too long, there are at most {most}");
                 }
@@ -98,6 +113,10 @@ impl History {
         }
     }
 }
+
+/// How much an event is of what is compared.
+type Of = fn(&Event) -> i64;
+const OF: [(&str, Of); 2] = [("count", |_| 1), ("sum", |event| event.total)];
 
 /// What happens to a customer with these events, until the end.
 fn changes_of(set: String, events: impl Iterator<Item = (i64, String)>, end: i64) -> Vec<Change> {

@@ -1,5 +1,7 @@
 //! Random definitions over the whole grammar, in a vocabulary small enough for things to happen.
 
+mod crowd;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -83,6 +85,9 @@ impl Generator<'_> {
     fn set(&mut self) -> Set {
         let mut set = Set::default();
         self.profile(&mut set.profile);
+        if self.random.percent(30) {
+            self.crowd(&mut set);
+        }
         let count = self.random.between(1, 4);
         for index in 0..count {
             if self.random.percent(35) {

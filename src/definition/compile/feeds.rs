@@ -63,8 +63,8 @@ impl<'a> Graph<'a> {
     }
 
     fn new_aggregate(&mut self, function: Computed, window: Window, text: String, value_type: Type) -> AggregateId {
-        let aggregate =
-            Aggregate { key: self.state_key(&text), function, window, text: text.as_str().into(), value_type };
+        let key = self.state_key(&state_text(&text, function, window));
+        let aggregate = Aggregate { key, function, window, text: text.as_str().into(), value_type };
         let id = self.push_aggregate(aggregate);
         self.aggregates.insert(text, id);
         id
@@ -235,6 +235,18 @@ impl<'a> Graph<'a> {
         self.catalog.filters.push(Filter { text: name.2.clone(), condition });
         self.filters.insert(name, id);
         Ok(id)
+    }
+}
+
+/// What names the state of an aggregate: its text. Sliding windows of different lengths share one where that takes no more
+/// than each by itself.
+fn state_text(text: &str, function: Computed, window: Window) -> String {
+    use Computed::{Average, Count, Greatest, Least, Sum};
+    let is_shared =
+        matches!(window, Window::Over { .. }) && matches!(function, Count | Sum | Average | Least | Greatest);
+    match text.rsplit_once(" over ").filter(|_| is_shared) {
+        Some((events, _)) => format!("{events} over any)"),
+        None => text.to_owned(),
     }
 }
 
