@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::load::{DAY_MS, DEFINITIONS, now_ms, pause, traffic};
-use support::{Broker, Site, Story};
+use support::{Broker, Proxy, Site, Story};
 
 /// A site with a backlog that takes many small transactions, so that whatever happens hits one.
 fn loaded(broker: &'static Broker, partitions: i32, count: usize) -> (Site, Story) {
@@ -94,6 +94,34 @@ fn processes_come_and_go_under_load() {
 }
 
 #[test]
+fn processes_come_and_go_where_the_broker_shares_partitions_out() {
+    let (mut site, expected) = loaded(Broker::shared(), 6, 40_000);
+    site.properties = "group.protocol: consumer";
+    let mut first = site.start_in("first");
+    std::thread::sleep(pause(1));
+    let mut second = site.start_in("second");
+    let third = site.start_in("third");
+    std::thread::sleep(pause(2) * 2);
+    // One comes back after a word, and one without: its name is free again when its session is over.
+    Site::stop(first);
+    first = site.start_in("first");
+    std::thread::sleep(pause(3));
+    second.kill();
+    let second = site.start_in("second");
+    std::thread::sleep(pause(4));
+    Site::stop(third);
+    site.wait_for(&mut first, &expected);
+    for engine in [first, second] {
+        assert!(
+            !engine.has_said("going back"),
+            "partitions change hands without a commit that fails: {}",
+            engine.log_end()
+        );
+        Site::stop(engine);
+    }
+}
+
+#[test]
 fn a_broker_that_crashes_is_waited_for() {
     let broker: &'static Broker = Box::leak(Box::new(Broker::start()));
     let (site, expected) = loaded(broker, 2, 30_000);
@@ -106,6 +134,64 @@ fn a_broker_that_crashes_is_waited_for() {
     }
     site.wait_for(&mut engine, &expected);
     assert!(!engine.has_said("fetching anew"), "it starved");
+    Site::stop(engine);
+}
+
+#[test]
+fn a_slow_network_that_breaks_off_only_takes_time() {
+    let proxy = Proxy::start(Duration::from_millis(15));
+    let broker: &'static Broker = Box::leak(Box::new(Broker::start_behind(&proxy)));
+    let (mut site, expected) = loaded(broker, 2, 10_000);
+    site.brokers = format!("127.0.0.1:{}", proxy.port());
+    let mut engine = site.start();
+    for round in 0..6 {
+        std::thread::sleep(pause(round) * 2);
+        proxy.cut();
+    }
+    site.wait_for(&mut engine, &expected);
+    Site::stop(engine);
+}
+
+#[test]
+fn a_transaction_that_timed_out_is_done_again() {
+    let (site, expected) = loaded(Broker::shared(), 2, 10_000);
+    let mut engine = site.start_failing("data", "sent:5:halt");
+    engine.halted();
+    // The broker gives a transaction 15 seconds, and the group gives a member less.
+    std::thread::sleep(Duration::from_secs(20));
+    engine.signal("CONT");
+    site.wait_for(&mut engine, &expected);
+    Site::stop(engine);
+}
+
+#[test]
+fn a_disk_that_is_full_stops_it_and_costs_nothing() {
+    let (site, expected) = loaded(Broker::shared(), 2, 20_000);
+    let mut engine = site.start_cramped("data", 20_000);
+    assert_eq!(engine.ended(), 4, "{}", engine.log_end());
+    assert!(engine.has_said("File too large"), "it says why: {}", engine.log_end());
+    let mut engine = site.start();
+    site.wait_for(&mut engine, &expected);
+    assert_eq!(site.messages("dead_letters"), []);
+    Site::stop(engine);
+}
+
+/// The outage is longer than every session, transaction and delivery is given.
+#[test]
+#[ignore = "takes minutes: ./dev soak"]
+fn an_outage_of_70_seconds_is_waited_for() {
+    let broker: &'static Broker = Box::leak(Box::new(Broker::start()));
+    let (site, expected) = loaded(broker, 2, 60_000);
+    let mut engine = site.start();
+    std::thread::sleep(pause(0) * 2);
+    broker.stop();
+    std::thread::sleep(Duration::from_secs(70));
+    broker.cont();
+    std::thread::sleep(pause(1) * 2);
+    broker.kill();
+    std::thread::sleep(Duration::from_secs(70));
+    broker.restart();
+    site.wait_for(&mut engine, &expected);
     Site::stop(engine);
 }
 

@@ -291,6 +291,11 @@ fn reset(args: &ResetArgs) -> Result<Exit, Failure> {
     let site = Site::load(&args.config)?;
     let group = site.idle_group()?;
     let mut out = io::stdout().lock();
+    // First, because the broker refuses while anybody is in it.
+    writeln!(out, "{}remove the group {}", would(args.dry_run), site.settings.application)?;
+    if !args.dry_run {
+        group.delete()?;
+    }
     for partition in stored_partitions(&site.settings)? {
         let path = site.settings.store_path(partition);
         writeln!(out, "{}remove {}", would(args.dry_run), path.display())?;
@@ -303,10 +308,6 @@ fn reset(args: &ResetArgs) -> Result<Exit, Failure> {
         if !args.dry_run {
             Topics::new(&site.clients)?.delete(&topic)?;
         }
-    }
-    writeln!(out, "{}remove the group {}", would(args.dry_run), site.settings.application)?;
-    if !args.dry_run {
-        group.delete()?;
     }
     Ok(Exit::Done)
 }

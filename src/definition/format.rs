@@ -25,7 +25,7 @@ const WIDTH: usize = 120;
 /// # Errors
 /// What is wrong with the file by itself: it must be YAML, and its expressions must parse.
 pub fn format(name: &str, text: &str) -> Result<String, Vec<Diagnostic>> {
-    let unix = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let unix = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n").replace('\r', "\n");
     let files = [SourceFile::new(name.to_owned(), unix)];
     let mut problems = Vec::new();
     read::read_file(&files, 0, &mut Spec::default(), &mut problems);

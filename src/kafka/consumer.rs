@@ -7,22 +7,26 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
 use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use super::handover::{Handover, TopicPartition};
 use super::members::client_id;
-use super::{Clients, KafkaError};
+use super::{Clients, GroupProtocol, KafkaError};
 
 /// How long a question to a broker may take.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How soon the group does without a member that is silent, and how often one speaks.
+const SESSION: [(&str, &str); 2] = [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "1000")];
 
 /// Who a consumer is.
 #[derive(Debug, Clone)]
@@ -71,6 +75,8 @@ pub struct Consumer {
     queues: Vec<Vec<OnceCell<PartitionQueue<Context>>>>,
     /// Who waits for records.
     waiting: Thread,
+    /// Where the broker shares the partitions out.
+    handover: Option<Handover>,
 }
 
 /// A fetched record, in librdkafka's memory.
@@ -88,9 +94,20 @@ struct Context {
 
 /// A rebalance as librdkafka tells it.
 enum RawEvent {
-    Assign(Vec<(String, i32)>),
-    Revoke { lost: bool },
+    Assign(Vec<TopicPartition>),
+    Revoke {
+        lost: bool,
+        partitions: Vec<TopicPartition>,
+    },
+    /// What was not taken away is ours again.
+    Kept,
     Torn(String),
+}
+
+impl Context {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<RawEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ClientContext for Context {
@@ -103,20 +120,17 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         if self.closing.load(Ordering::Relaxed) {
             // Closing waits until what is taken away is put down.
-            if let Err(error) = consumer.unassign() {
-                tracing::warn!(%error, "leaving the group");
-            }
+            leave(consumer, partitions);
             return;
         }
+        let elements = partitions.elements();
+        let named = elements.iter().map(|element| (element.topic().to_owned(), element.partition())).collect();
         let event = if error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
-            let partitions = partitions.elements();
-            RawEvent::Assign(
-                partitions.iter().map(|element| (element.topic().to_owned(), element.partition())).collect(),
-            )
+            RawEvent::Assign(named)
         } else {
-            RawEvent::Revoke { lost: consumer.assignment_lost() }
+            RawEvent::Revoke { lost: consumer.assignment_lost(), partitions: named }
         };
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        self.lock().push_back(event);
     }
 
     fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
@@ -124,10 +138,33 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Puts down what the group gave, or still waits to be put down.
+fn leave(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+    let result = match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
+        _ => consumer.unassign(),
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, "leaving the group");
+    }
+}
+
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.inner.context().closing.store(true, Ordering::Relaxed);
-        if let Err(error) = self.inner.unassign() {
+        let Some(handover) = &self.handover else {
+            return leave(&self.inner, &TopicPartitionList::new());
+        };
+        // What the group waits for would be waited for on closing.
+        let events = std::mem::take(&mut *self.inner.context().lock());
+        for event in events {
+            match event {
+                RawEvent::Assign(given) => handover.take(&self.inner, given),
+                RawEvent::Revoke { partitions, .. } => handover.want_back(partitions),
+                RawEvent::Kept | RawEvent::Torn(_) => {}
+            }
+        }
+        if let Err(error) = handover.put_down(&self.inner) {
             tracing::warn!(%error, "leaving the group");
         }
     }
@@ -139,32 +176,38 @@ impl Consumer {
     /// # Errors
     /// When librdkafka refuses the settings.
     pub fn join(clients: &Clients, membership: &Membership) -> Result<Self, KafkaError> {
-        let config = clients.config(
-            &[
-                ("session.timeout.ms", "10000"),
-                ("heartbeat.interval.ms", "1000"),
-                ("max.poll.interval.ms", "300000"),
-                ("fetch.wait.max.ms", "100"),
-                ("fetch.queue.backoff.ms", "5"),
-                // Of each topic and partition.
-                ("queued.min.messages", "20000"),
-                ("queued.max.messages.kbytes", "8192"),
-                ("reconnect.backoff.max.ms", "2000"),
-                // New partitions are noticed, and refused, within this time.
-                ("topic.metadata.refresh.interval.ms", "30000"),
-            ],
+        let is_classic = clients.group_protocol == GroupProtocol::Classic;
+        // Otherwise they are the broker's.
+        let session: &[_] = if is_classic { &SESSION } else { &[] };
+        let defaults = [
+            ("max.poll.interval.ms", "300000"),
+            ("fetch.wait.max.ms", "100"),
+            ("fetch.queue.backoff.ms", "5"),
+            // Of each topic and partition.
+            ("queued.min.messages", "20000"),
+            ("queued.max.messages.kbytes", "8192"),
+            ("reconnect.backoff.max.ms", "2000"),
+            // New partitions are noticed, and refused, within this time.
+            ("topic.metadata.refresh.interval.ms", "30000"),
+        ];
+        let mut config = clients.config(
+            &[&defaults, session].concat(),
             &[
                 ("group.id", &membership.group),
                 ("group.instance.id", &membership.instance),
                 ("client.id", &client_id(clients.name(), &membership.address)),
-                ("group.protocol", "classic"),
-                ("partition.assignment.strategy", "range"),
                 ("isolation.level", "read_committed"),
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
                 ("auto.offset.reset", "error"),
             ],
         );
+        // Equal numbers of all topics go to one member.
+        if is_classic {
+            config.set("partition.assignment.strategy", "range");
+        } else {
+            config.set("group.protocol", "consumer").set("group.remote.assignor", "range");
+        }
         let what = || "consumer".to_owned();
         let inner: BaseConsumer<Context> =
             config.create_with_context(Context::default()).map_err(|error| KafkaError::of(what(), &error))?;
@@ -176,6 +219,7 @@ impl Consumer {
             topics: membership.topics.clone(),
             queues: topics.iter().map(|_| queues()).collect(),
             waiting: std::thread::current(),
+            handover: (!is_classic).then(Handover::new),
         })
     }
 
@@ -243,11 +287,30 @@ impl Consumer {
 
     /// What the group decided since it was last asked.
     pub fn event(&self) -> Option<Event> {
-        let mut events = self.inner.context().events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.inner.context().lock();
         match events.pop_front()? {
-            RawEvent::Revoke { lost } => Some(Event::Revoked { lost }),
+            RawEvent::Revoke { lost, partitions } => {
+                if let Some(handover) = &self.handover {
+                    handover.want_back(partitions);
+                }
+                Some(Event::Revoked { lost })
+            }
             RawEvent::Torn(why) => Some(Event::Torn(why)),
-            RawEvent::Assign(partitions) => {
+            event if self.handover.as_ref().is_some_and(|handover| !handover.is_put_down()) => {
+                events.push_front(event);
+                Some(Event::Revoked { lost: false })
+            }
+            event => {
+                let given = if let RawEvent::Assign(given) = event { Some(given) } else { None };
+                let partitions = match (&self.handover, given) {
+                    (None, given) => given.unwrap_or_default(),
+                    (Some(handover), given) => {
+                        if let Some(given) = given {
+                            handover.take(&self.inner, given);
+                        }
+                        handover.take_up()
+                    }
+                };
                 let (whole, torn) = self.whole_numbers(&partitions);
                 if let Some(why) = torn {
                     events.push_front(RawEvent::Torn(why));
@@ -284,7 +347,10 @@ impl Consumer {
     pub fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
         let list =
             self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))?;
-        self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error))
+        match &self.handover {
+            Some(handover) => handover.fetch(&self.inner, &list),
+            None => self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error)),
+        }
     }
 
     /// Fetches nothing, and lets the group go on.
@@ -292,13 +358,25 @@ impl Consumer {
     /// # Errors
     /// When librdkafka refuses.
     pub fn unassign(&self) -> Result<(), KafkaError> {
-        self.inner.unassign().map_err(|error| KafkaError::of("unassign", &error))
+        let result = match &self.handover {
+            None => self.inner.unassign(),
+            Some(handover) => handover.put_down(&self.inner).map(|is_left| {
+                // What is left is ours again; what comes besides says so itself.
+                let mut events = self.inner.context().lock();
+                if is_left && !matches!(events.front(), Some(RawEvent::Assign(_) | RawEvent::Kept)) {
+                    events.push_front(RawEvent::Kept);
+                }
+            }),
+        };
+        result.map_err(|error| KafkaError::of("unassign", &error))
     }
 
-    /// Whether another member took our name in the group: nothing works any more, and another consumer is to be made.
+    /// Whether another member took our name in the group, or still has it: nothing works any more, and another consumer is to
+    /// be made.
     pub fn is_fenced(&self) -> bool {
         let fatal = self.inner.client().fatal_error();
-        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
+        let codes = [RDKafkaErrorCode::FencedInstanceId, RDKafkaErrorCode::UnreleasedInstanceId];
+        fatal.is_some_and(|(code, _)| codes.contains(&code))
     }
 
     /// Whether the group has gone on without us: nothing can be committed.

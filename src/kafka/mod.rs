@@ -3,6 +3,7 @@
 pub mod changelog;
 pub mod consumer;
 pub mod group;
+mod handover;
 pub mod inspect;
 pub mod log;
 pub mod members;
@@ -28,7 +29,7 @@ const RESERVED: [(&str, &str); 11] = [
     ("bootstrap.servers", "it is the setting kafka.brokers"),
     ("group.id", "it is the setting application.id"),
     ("group.instance.id", "it follows from application.id, the host and data_dir"),
-    ("group.protocol", "the equal-numbered partitions of all topics must go to one owner"),
+    ("group.remote.assignor", "the equal-numbered partitions of all topics must go to one owner"),
     ("partition.assignment.strategy", "the equal-numbered partitions of all topics must go to one owner"),
     ("transactional.id", "it follows from application.id, the host and data_dir"),
     ("enable.idempotence", "exactly-once needs it"),
@@ -154,29 +155,49 @@ impl Stop {
     }
 }
 
+/// Who shares the partitions out among the members of a group: `group.protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GroupProtocol {
+    /// The members themselves.
+    Classic,
+    /// The broker, partition by partition (KIP-848; Kafka 4.0 or later).
+    Consumer,
+}
+
 /// What all clients of a process have in common.
 #[derive(Debug, Clone)]
 pub struct Clients {
     brokers: String,
+    /// Without `group.protocol`, which is for the readers of the input only.
     properties: BTreeMap<String, String>,
+    group_protocol: GroupProtocol,
 }
 
 impl Clients {
     /// Takes the configured brokers and librdkafka properties.
     ///
     /// # Errors
-    /// When a property is one that guarantees rest on.
+    /// When a property is one that guarantees rest on, or the group protocol is none.
     pub fn new(brokers: &str, properties: &BTreeMap<String, String>) -> Result<Self, KafkaError> {
         if let Some((name, why)) = RESERVED.iter().find(|(name, _)| properties.contains_key(*name)) {
             return Err(KafkaError::Settings(format!("kafka.properties: {name} cannot be set: {why}")));
         }
-        Ok(Self { brokers: brokers.to_owned(), properties: properties.clone() })
+        let mut properties = properties.clone();
+        let group_protocol = match properties.remove("group.protocol").as_deref() {
+            None | Some("classic") => GroupProtocol::Classic,
+            Some("consumer") => GroupProtocol::Consumer,
+            Some(other) => {
+                let message = format!("kafka.properties: group.protocol is `classic` or `consumer`, not `{other}`");
+                return Err(KafkaError::Settings(message));
+            }
+        };
+        Ok(Self { brokers: brokers.to_owned(), properties, group_protocol })
     }
 
     /// Clients of a broker that is not there.
     #[cfg(test)]
     pub fn nowhere() -> Self {
-        Self { brokers: "127.0.0.1:1".to_owned(), properties: BTreeMap::new() }
+        Self { brokers: "127.0.0.1:1".to_owned(), properties: BTreeMap::new(), group_protocol: GroupProtocol::Classic }
     }
 
     /// The configured bootstrap servers.

@@ -18,6 +18,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
 use super::process::{Server, free_port, home, java, listens};
+use super::proxy::Proxy;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -42,6 +43,28 @@ pub struct Message {
 impl Broker {
     /// Starts a broker of the caller's own: for tests that hurt it.
     pub fn start() -> Self {
+        Self::start_with(|properties| properties)
+    }
+
+    /// Starts one that can also be reached through a proxy, which passes on to the port it is given.
+    pub fn start_behind(proxy: &Proxy) -> Self {
+        let port = free_port();
+        let broker = Self::start_with(|properties| {
+            let more = |before: &str, address: String| format!("{before},BEHIND://127.0.0.1:{address}");
+            let lines = properties.lines().map(|line| match line.split_once('=') {
+                Some(("listeners", _)) => more(line, port.to_string()),
+                Some(("advertised.listeners", _)) => more(line, proxy.port().to_string()),
+                _ => line.to_owned(),
+            });
+            let protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,BEHIND:PLAINTEXT";
+            let map = format!("listener.security.protocol.map={protocols}");
+            lines.chain([map]).collect::<Vec<_>>().join("\n")
+        });
+        proxy.pass_on_to(port);
+        broker
+    }
+
+    fn start_with(change: impl Fn(String) -> String) -> Self {
         let home = home("SEGUE_KAFKA_HOME", "kafka");
         let directory = tempfile::tempdir().unwrap();
         copy(&home.join("formatted"), &directory.path().join("data")).unwrap();
@@ -50,7 +73,7 @@ impl Broker {
             .replace("@PORT@", &port.to_string())
             .replace("@CONTROLLER_PORT@", &free_port().to_string())
             .replace("@DATA@", &directory.path().join("data").display().to_string());
-        fs::write(directory.path().join("broker.properties"), settings).unwrap();
+        fs::write(directory.path().join("broker.properties"), change(settings)).unwrap();
         let server = serve(&home, directory.path());
         let broker = Self { port, server: Mutex::new(server), directory, n_names: AtomicU32::new(0) };
         broker.wait();

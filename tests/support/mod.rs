@@ -10,10 +10,12 @@
 mod broker;
 pub mod load;
 mod process;
+mod proxy;
 mod registry;
 mod site;
 
 pub use broker::{Broker, Message};
 pub use process::{Server, clients_home, free_port};
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use site::{Event, Site, Story, story};

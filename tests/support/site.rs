@@ -34,6 +34,10 @@ pub struct Site {
     pub definitions: String,
     /// More lines of configuration.
     pub more: String,
+    /// Of `kafka.properties`.
+    pub properties: &'static str,
+    /// Where the engine finds the broker.
+    pub brokers: String,
 }
 
 impl Site {
@@ -46,6 +50,8 @@ impl Site {
             directory: tempfile::tempdir().unwrap(),
             definitions: definitions.to_owned(),
             more: "output: {format: json}\n".to_owned(),
+            properties: "session.timeout.ms: \"6000\", heartbeat.interval.ms: \"500\"",
+            brokers: broker.address(),
         };
         for (_, topic) in EVENTS.iter().chain(&CONTROLS) {
             broker.create_topic(&site.topic(topic), partitions, &[]);
@@ -107,12 +113,13 @@ impl Site {
         }
         let config = format!(
             "application: {{id: {}, definitions: {}, data_dir: {}, workers: 2}}\n\
-             kafka: {{brokers: \"{}\", properties: {{session.timeout.ms: \"6000\", heartbeat.interval.ms: \"500\"}}}}\n\
+             kafka: {{brokers: \"{}\", properties: {{{}}}}}\n\
              http: {{listen: \"127.0.0.1:0\"}}\n{topics}{}",
             self.name,
             definitions.display(),
             self.directory.path().join(data).display(),
-            self.broker.address(),
+            self.brokers,
+            self.properties,
             self.more,
         );
         let path = self.directory.path().join(format!("{data}.yaml"));
@@ -133,12 +140,28 @@ impl Site {
     /// Starts `segue run` with a data directory of that name, to end or halt at a step such as `sent:3` (see
     /// `worker/failpoint.rs`).
     pub fn start_failing(&self, data: &str, step: &str) -> Server {
+        let mut command = self.command(data);
+        command.env("SEGUE_FAIL_AT", step);
+        Server::start("segue", command, &self.directory.path().join(format!("{data}.log")))
+    }
+
+    /// Starts `segue run` where no file may have more than so many bytes: what is beyond cannot be written, as on a disk that
+    /// is full.
+    pub fn start_cramped(&self, data: &str, file_bytes_max: u64) -> Server {
+        let segue = self.command(data);
+        let mut command = Command::new("bash");
+        // Whoever ignores the signal is told by an error.
+        command.args(["-c", &format!("trap '' XFSZ; exec prlimit --fsize={file_bytes_max} \"$0\" \"$@\"")]);
+        command.arg(segue.get_program()).args(segue.get_args());
+        Server::start("segue", command, &self.directory.path().join(format!("{data}.log")))
+    }
+
+    fn command(&self, data: &str) -> Command {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_segue"), "run", "--config"])
-            .arg(self.configure_in(data))
-            .env("SEGUE_FAIL_AT", step);
-        Server::start("segue", command, &self.directory.path().join(format!("{data}.log")))
+            .arg(self.configure_in(data));
+        command
     }
 
     /// The changes that a subscriber sees now, oldest first per partition.

@@ -47,6 +47,7 @@ fn layout_is_one() {
     check("", "");
     check("# nothing but this\n\n\n", "# nothing but this\n");
     check("segments:\n", "segments:\n");
+    check("# a break of the old kind\rsegments:   []\r", "# a break of the old kind\nsegments: []\n");
     check("segments: []\n", "segments: []\n");
     check(
         "segments:\n  - name: a\n    description: one\n      two\n    when: |\n      DID(click) # first\n      # then\n        or  did(purchase)   # last\n",
