@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 
 use crate::engine::customer::Customer;
 use crate::store::{Batch, Store, StoreError, Update};
-use crate::wire::customer::{decode, encode, encode_into};
+use crate::wire::customer::{decode, encode_into};
 pub use erasure::ErasureKey;
 
 /// Deadlines fetched from the store at a time.
@@ -25,6 +25,8 @@ const WEIGHT_FIXED: usize = 600;
 const WEIGHT_PER_BYTE: usize = 6;
 /// Customers that are written to the store at once when memory is short.
 const RELIEF: usize = 4_096;
+/// Bytes of encoded customers kept for the next commit.
+const ENCODED_MAX: usize = 64 << 20;
 
 /// First byte of the key of a customer; the customer id follows.
 const CUSTOMER: u8 = b'c';
@@ -89,8 +91,8 @@ impl Slot {
 struct Cached {
     key: Box<[u8]>,
     customer: Customer,
-    /// Changed since the last commit.
-    dirty: bool,
+    /// The place among `dirty` of one who changed since the last commit; whatever it was before of one who did not.
+    dirty_at: usize,
     /// Changed since they were written to the store.
     unsaved: bool,
     /// Used since the last look for somebody to let go.
@@ -109,6 +111,23 @@ struct Cached {
     weight: usize,
 }
 
+/// A customer who changed since the last commit.
+#[derive(Debug, Clone, Copy)]
+struct Dirty {
+    slot: Slot,
+    /// Key and value as of now; `None` for who is still to be encoded.
+    encoded: Option<Encoded>,
+}
+
+/// Where the bytes of a customer are in `encoded`: the key, and behind it the value, if there is one.
+#[derive(Debug, Clone, Copy)]
+struct Encoded {
+    start: usize,
+    key_end: usize,
+    end: usize,
+    removed: bool,
+}
+
 /// The customers of one partition.
 #[derive(Debug)]
 pub(super) struct Customers<S> {
@@ -120,8 +139,12 @@ pub(super) struct Customers<S> {
     free: Vec<Slot>,
     by_key: HashTable<Slot>,
     hasher: foldhash::fast::RandomState,
-    dirty: Vec<Slot>,
-    /// In the order in which they changed first since they were written.
+    dirty: Vec<Dirty>,
+    /// Who was touched last, if that was for the first time since the last commit. They are encoded when the next one is
+    /// touched: they have come to the processor's caches then, and will be gone from there when the commit comes.
+    latest: Option<Slot>,
+    encoded: Vec<u8>,
+    /// In the order in which they changed first since they were written; those who are dirty come last.
     unsaved: VecDeque<Slot>,
     round: Round,
     /// Instants at which somebody in memory is to be looked at; one that is not `listed` any more is stale.
@@ -135,6 +158,8 @@ pub(super) struct Customers<S> {
     passed: i64,
     /// How many more customers have a deadline than in the beginning.
     n_deadlines: i64,
+    /// By how many that is going to change with the next commit.
+    n_deadlines_moved: i64,
     weight: usize,
     weight_max: usize,
     hand: usize,
@@ -163,6 +188,8 @@ impl<S: Store> Customers<S> {
             by_key: HashTable::new(),
             hasher: foldhash::fast::RandomState::default(),
             dirty: Vec::new(),
+            latest: None,
+            encoded: Vec::new(),
             unsaved: VecDeque::new(),
             round: Round::default(),
             deadlines: BinaryHeap::new(),
@@ -171,6 +198,7 @@ impl<S: Store> Customers<S> {
             fetched_all: false,
             passed: i64::MIN,
             n_deadlines: 0,
+            n_deadlines_moved: 0,
             weight: 0,
             weight_max: usize::MAX,
             hand: 0,
@@ -204,12 +232,53 @@ impl<S: Store> Customers<S> {
 
     /// The customer at a place, to be changed.
     pub(super) fn touch(&mut self, slot: Slot) -> &mut Customer {
+        if self.latest != Some(slot) {
+            self.encode_latest();
+        }
         let entry = &mut self.slots[slot.index()];
         entry.removed = false;
-        if !std::mem::replace(&mut entry.dirty, true) {
-            self.dirty.push(slot);
+        match self.dirty.get_mut(entry.dirty_at).filter(|dirty| dirty.slot == slot) {
+            // Who changes time and again is encoded with the commit.
+            Some(dirty) => dirty.encoded = None,
+            None => {
+                entry.dirty_at = self.dirty.len();
+                self.dirty.push(Dirty { slot, encoded: None });
+                self.latest = Some(slot);
+                if !std::mem::replace(&mut entry.unsaved, true) {
+                    self.unsaved.push_back(slot);
+                }
+            }
         }
         &mut entry.customer
+    }
+
+    fn encode_latest(&mut self) {
+        let Some(slot) = self.latest.take().filter(|_| self.encoded.len() < ENCODED_MAX) else { return };
+        let entry = &self.slots[slot.index()];
+        let (start, removed, dirty_at) = (self.encoded.len(), entry.removed, entry.dirty_at);
+        self.encoded.extend_from_slice(&entry.key);
+        let key_end = self.encoded.len();
+        if !removed {
+            encode_into(&entry.customer, &mut self.encoded);
+        }
+        let end = self.encoded.len();
+        self.encoded_as(slot, end - key_end);
+        if let Some(dirty) = self.dirty.get_mut(dirty_at) {
+            dirty.encoded = Some(Encoded { start, key_end, end, removed });
+        }
+    }
+
+    /// Notes what is to be known of a customer who was encoded.
+    fn encoded_as(&mut self, slot: Slot, n_bytes: usize) {
+        let entry = &mut self.slots[slot.index()];
+        if !entry.removed {
+            let weight = weight_of(n_bytes);
+            self.weight = self.weight - entry.weight + weight;
+            entry.weight = weight;
+        }
+        let has_deadline = entry.customer.deadline.is_some() && !entry.removed;
+        let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
+        self.n_deadlines_moved += i64::from(has_deadline) - i64::from(had_deadline);
     }
 
     /// The customer if there is one, without keeping them in memory.
@@ -452,9 +521,7 @@ impl<S: Store> Customers<S> {
                 && next.as_ref().is_none_or(|end| key <= end.as_slice())
                 && page.binary_search_by(|(stored, _)| stored.as_slice().cmp(key)).is_err()
         };
-        // Nobody is listed twice: who is not saved is shown with those, whether they changed again since or not.
-        let uncommitted = self.dirty.iter().filter(|slot| !self.slots[slot.index()].unsaved);
-        for slot in self.unsaved.iter().chain(uncommitted).filter(|slot| is_here(self.key(**slot))) {
+        for slot in self.unsaved.iter().filter(|slot| is_here(self.key(**slot))) {
             each(self.key(*slot), self.get(*slot));
         }
         Ok(next)
@@ -476,18 +543,20 @@ impl<S: Store> Customers<S> {
     /// Tells each customer who changed since the last commit: key and encoded value, `None` for one who is removed.
     pub(super) fn changed<E>(&mut self, mut tell: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
         let mut bytes = Vec::new();
-        for slot in &self.dirty {
-            let entry = &mut self.slots[slot.index()];
-            if entry.removed {
-                tell(&entry.key, None)?;
+        for place in 0..self.dirty.len() {
+            let Dirty { slot, encoded } = self.dirty[place];
+            if let Some(Encoded { start, key_end, end, removed }) = encoded {
+                let value = (!removed).then(|| &self.encoded[key_end..end]);
+                tell(&self.encoded[start..key_end], value)?;
                 continue;
             }
             bytes.clear();
-            encode_into(&entry.customer, &mut bytes);
-            let weight = weight_of(bytes.len());
-            self.weight = self.weight - entry.weight + weight;
-            entry.weight = weight;
-            tell(&entry.key, Some(&bytes))?;
+            let entry = &self.slots[slot.index()];
+            if !entry.removed {
+                encode_into(&entry.customer, &mut bytes);
+            }
+            tell(&entry.key, (!entry.removed).then_some(&bytes))?;
+            self.encoded_as(slot, bytes.len());
         }
         Ok(())
     }
@@ -504,16 +573,8 @@ impl<S: Store> Customers<S> {
         if !updates.is_empty() {
             self.store.write(&Batch { updates, marker: None })?;
         }
-        for slot in self.dirty.drain(..) {
-            let entry = &mut self.slots[slot.index()];
-            entry.dirty = false;
-            let has_deadline = entry.customer.deadline.is_some() && !entry.removed;
-            let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
-            self.n_deadlines += i64::from(has_deadline) - i64::from(had_deadline);
-            if !std::mem::replace(&mut entry.unsaved, true) {
-                self.unsaved.push_back(slot);
-            }
-        }
+        self.n_deadlines += std::mem::take(&mut self.n_deadlines_moved);
+        self.forget_dirty();
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -529,6 +590,12 @@ impl<S: Store> Customers<S> {
         Ok(())
     }
 
+    fn forget_dirty(&mut self) {
+        self.dirty.clear();
+        self.latest = None;
+        self.encoded.clear();
+    }
+
     /// Writes all that is committed to the store. Does nothing while something is not committed: what it changed is not
     /// known any more as it was before.
     pub(super) fn save(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
@@ -542,11 +609,15 @@ impl<S: Store> Customers<S> {
     fn save_some(&mut self, marker: Option<&[u8]>, quota: usize) -> Result<(), StoreError> {
         let n_saved = quota.min(self.unsaved.len());
         let mut batch = Batch::default();
+        batch.updates.reserve(n_saved);
+        let mut bytes = Vec::new();
         for slot in self.unsaved.iter().take(n_saved) {
             let entry = &self.slots[slot.index()];
+            bytes.clear();
+            encode_into(&entry.customer, &mut bytes);
             batch.updates.push(Update {
                 key: entry.key.to_vec(),
-                value: (!entry.removed).then(|| encode(&entry.customer)),
+                value: (!entry.removed).then(|| bytes.clone()),
                 previous_deadline: entry.stored_deadline,
                 deadline: entry.customer.deadline.filter(|_| !entry.removed),
             });
@@ -587,7 +658,7 @@ impl<S: Store> Customers<S> {
             }
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
             let entry = &mut self.slots[self.hand];
-            if entry.key.is_empty() || entry.unsaved || entry.dirty || std::mem::take(&mut entry.used) {
+            if entry.key.is_empty() || entry.unsaved || std::mem::take(&mut entry.used) {
                 continue;
             }
             let slot = Slot(u32::try_from(self.hand).unwrap_or(u32::MAX));
@@ -611,7 +682,8 @@ impl<S: Store> Customers<S> {
         self.slots.clear();
         self.free.clear();
         self.by_key.clear();
-        self.dirty.clear();
+        self.forget_dirty();
+        self.n_deadlines_moved = 0;
         self.unsaved.clear();
         self.round = Round::default();
         self.deadlines.clear();

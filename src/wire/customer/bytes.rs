@@ -16,52 +16,79 @@ pub(super) struct Writer {
 }
 
 impl Writer {
+    #[inline]
     pub(super) fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
+    /// Seven bits a byte, the least first; all but the last have the highest bit set.
+    #[inline]
     pub(super) fn unsigned(&mut self, value: u64) {
-        let mut value = value;
-        while value >= 0x80 {
-            self.bytes.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
+        if value < 0x80 {
+            return self.bytes.push(value.to_le_bytes()[0]);
         }
-        self.bytes.push(value.to_le_bytes()[0]);
+        if value >> 56 > 0 {
+            return self.wide(value.into());
+        }
+        // Lengths are hard to foresee, so that there is no loop here: the bits are spread, and as many bytes kept as matter.
+        let spread = ((value & 0x00ff_ffff_f000_0000) << 4) | (value & 0x0fff_ffff);
+        let spread = ((spread & 0x0fff_c000_0fff_c000) << 2) | (spread & 0x0000_3fff_0000_3fff);
+        let spread = ((spread & 0x3f80_3f80_3f80_3f80) << 1) | (spread & 0x007f_007f_007f_007f);
+        let length = (70 - value.leading_zeros()) / 7;
+        let more = 0x0080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+        let end = self.bytes.len() + length as usize;
+        self.bytes.extend_from_slice(&(spread | more).to_le_bytes());
+        self.bytes.truncate(end);
     }
 
+    #[inline]
     pub(super) fn length(&mut self, length: usize) {
         self.unsigned(length as u64);
     }
 
+    #[inline]
     pub(super) fn hash(&mut self, hash: u64) {
         self.bytes.extend_from_slice(&hash.to_le_bytes());
     }
 
+    #[inline]
     pub(super) fn instant(&mut self, instant: i64) {
-        let distance = i128::from(instant) - i128::from(self.origin);
-        self.wide(zigzag(distance));
+        match instant.checked_sub(self.origin) {
+            Some(distance) => self.unsigned(((distance << 1) ^ (distance >> 63)).cast_unsigned()),
+            None => self.wide(zigzag(i128::from(instant) - i128::from(self.origin))),
+        }
     }
 
     pub(super) fn decimal(&mut self, decimal: Decimal) {
-        let decimal = decimal.normalize();
-        self.byte(u8::try_from(decimal.scale()).unwrap_or(0));
-        self.wide(zigzag(decimal.mantissa()));
+        // Without the zeros at the end, so that equal numbers have equal bytes; most numbers are short.
+        let mut scale = decimal.scale();
+        let Ok(mut mantissa) = i64::try_from(decimal.mantissa()) else {
+            let decimal = decimal.normalize();
+            self.byte(u8::try_from(decimal.scale()).unwrap_or(0));
+            return self.wide(zigzag(decimal.mantissa()));
+        };
+        while scale > 0 && mantissa % 10 == 0 {
+            scale -= 1;
+            mantissa /= 10;
+        }
+        self.byte(u8::try_from(scale).unwrap_or(0));
+        self.unsigned(((mantissa << 1) ^ (mantissa >> 63)).cast_unsigned());
     }
 
+    #[inline]
     pub(super) fn text(&mut self, text: &str) {
         self.length(text.len());
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
-    /// The same form for greater numbers, which are rare.
+    /// The same form as [`unsigned`](Self::unsigned) has, for greater numbers, which are rare.
+    #[cold]
     fn wide(&mut self, mut value: u128) {
-        loop {
-            if let Ok(small) = u64::try_from(value) {
-                return self.unsigned(small);
-            }
+        while value >= 0x80 {
             self.bytes.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
         }
+        self.bytes.push(value.to_le_bytes()[0]);
     }
 }
 
@@ -138,5 +165,63 @@ impl<'a> Reader<'a> {
             }
         }
         Err(Unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(write: impl Fn(&mut Writer), expected: &[u8]) {
+        let mut writer = Writer { bytes: vec![7], origin: 1_000 };
+        write(&mut writer);
+        assert_eq!(writer.bytes[0], 7);
+        assert_eq!(&writer.bytes[1..], expected);
+    }
+
+    #[test]
+    fn numbers_take_seven_bits_a_byte() {
+        for bits in 0..64 {
+            for value in
+                [1 << bits, (1 << bits) - 1, (1_u64 << bits) | 1, u64::MAX >> bits, 0x5555_5555_5555_5555 >> bits]
+            {
+                let mut expected = Vec::new();
+                let mut rest = value;
+                while rest >= 0x80 {
+                    expected.push((rest & 0x7f) as u8 | 0x80);
+                    rest >>= 7;
+                }
+                expected.push(rest as u8);
+                check(|writer| writer.unsigned(value), &expected);
+                let mut reader = Reader { bytes: &expected, origin: 0 };
+                assert_eq!((reader.unsigned(), reader.bytes.len()), (Ok(value), 0));
+            }
+        }
+    }
+
+    #[test]
+    fn instants_of_any_distance_come_back() {
+        for instant in [i64::MIN, -1, 0, 999, 1_000, 1_001, 1_780_000_000_000, i64::MAX] {
+            for origin in [i64::MIN, -5, 0, 1_780_000_000_123, i64::MAX] {
+                let mut writer = Writer { bytes: Vec::new(), origin };
+                writer.instant(instant);
+                let mut reader = Reader { bytes: &writer.bytes, origin };
+                assert_eq!(reader.instant(), Ok(instant));
+                assert!(reader.bytes.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn equal_decimals_have_equal_bytes() {
+        check(|writer| writer.decimal(Decimal::new(1_990, 3)), &[2, 0x8e, 3]);
+        check(|writer| writer.decimal(Decimal::new(199, 2)), &[2, 0x8e, 3]);
+        check(|writer| writer.decimal(Decimal::new(-30, 1)), &[0, 5]);
+        check(|writer| writer.decimal(Decimal::new(0, 9)), &[0, 0]);
+        let large = Decimal::MAX;
+        let mut writer = Writer { bytes: Vec::new(), origin: 0 };
+        writer.decimal(large);
+        assert_eq!(Reader { bytes: &writer.bytes, origin: 0 }.decimal(), Ok(large));
     }
 }
