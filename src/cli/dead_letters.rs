@@ -162,7 +162,6 @@ fn send(config: &Config, letters: &[Letter], stop: &Stop) -> Result<(), Failure>
         })?;
         progress.advance(1);
     }
-    producer.settle()?;
     producer.commit()?;
     Ok(())
 }

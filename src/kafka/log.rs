@@ -2,7 +2,7 @@
 //!
 //! What each call promises is said where it is done: [`super::consumer`], [`super::transaction`], [`super::changelog`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -112,10 +112,6 @@ pub trait LogProducer: Sized {
 
     /// As [`Producer::send`].
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure>;
-    /// As [`Producer::send_and_tell`].
-    fn send_and_tell(&mut self, record: &Outgoing<'_>, tag: usize) -> Result<(), Failure>;
-    /// As [`Producer::settle`].
-    fn settle(&mut self) -> Result<BTreeMap<usize, i64>, Failure>;
     /// As [`Producer::send_offsets`].
     fn send_offsets(&mut self, consumer: &Self::Consumer, offsets: &Offsets) -> Result<(), Failure>;
     /// As [`Producer::commit`].
@@ -260,14 +256,6 @@ impl LogProducer for Producer {
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
         self.send(record)
-    }
-
-    fn send_and_tell(&mut self, record: &Outgoing<'_>, tag: usize) -> Result<(), Failure> {
-        self.send_and_tell(record, tag)
-    }
-
-    fn settle(&mut self) -> Result<BTreeMap<usize, i64>, Failure> {
-        self.settle()
     }
 
     fn send_offsets(&mut self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Failure> {

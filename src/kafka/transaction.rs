@@ -4,7 +4,7 @@
 //! the producer goes on; after [`Failure::Doubt`] nobody knows how the transaction ended, the producer is to be dropped and
 //! another one made, which settles it; after [`Failure::Refused`] a person has to do something.
 
-use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,16 +58,9 @@ pub struct Producer {
     begun: bool,
 }
 
-/// What became of the records sent.
+/// The first of the records sent that the broker did not take; nothing is told of those that it took.
 #[derive(Default)]
-struct Deliveries(Mutex<Delivered>);
-
-#[derive(Default)]
-struct Delivered {
-    failure: Option<Failure>,
-    /// Offsets of the records that were to be told, by their tag.
-    offsets: BTreeMap<usize, i64>,
-}
+struct Deliveries(Mutex<Option<Failure>>);
 
 impl ClientContext for Deliveries {
     fn error(&self, error: RdKafkaError, reason: &str) {
@@ -76,19 +69,12 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext for Deliveries {
-    /// 0 for most records; the tag of one whose offset is wanted, plus one.
-    type DeliveryOpaque = usize;
+    type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
-            Ok(message) if opaque > 0 => {
-                delivered.offsets.insert(opaque - 1, message.offset());
-            }
-            Ok(_) => {}
-            Err((error, message)) => {
-                delivered.failure.get_or_insert_with(|| undelivered(message.topic(), error));
-            }
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let mut failure = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| undelivered(message.topic(), error));
         }
     }
 }
@@ -108,7 +94,8 @@ impl Producer {
         let config = clients.config(
             &[
                 ("transaction.timeout.ms", "15000"),
-                ("linger.ms", "1"),
+                // Few large requests while a commit is sent; the commit itself does not wait for it.
+                ("linger.ms", "5"),
                 ("batch.num.messages", "20000"),
                 ("queue.buffering.max.messages", "500000"),
                 ("compression.type", "lz4"),
@@ -118,7 +105,13 @@ impl Producer {
                 // Above what is taken in, because a dead letter is that and its explanation.
                 ("message.max.bytes", "4000000"),
             ],
-            &[("transactional.id", transactional_id), ("enable.idempotence", "true")],
+            &[
+                ("transactional.id", transactional_id),
+                ("enable.idempotence", "true"),
+                // A report for each record costs as much as sending it. Also, librdkafka's commit waits for all of them to
+                // be fetched, and only then ends the transaction.
+                ("delivery.report.only.error", "true"),
+            ],
         );
         let attempt = || {
             // A failed initialisation may leave the producer unusable, so that each attempt has its own.
@@ -148,20 +141,8 @@ impl Producer {
     /// # Errors
     /// [`Failure::Doubt`] when librdkafka does not take it.
     pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
-        self.send_tagged(record, 0)
-    }
-
-    /// The same for a record whose offset is wanted: [`Producer::settle`] tells it under `tag`.
-    ///
-    /// # Errors
-    /// As [`Producer::send`].
-    pub fn send_and_tell(&mut self, record: &Outgoing<'_>, tag: usize) -> Result<(), Failure> {
-        self.send_tagged(record, tag + 1)
-    }
-
-    fn send_tagged(&mut self, record: &Outgoing<'_>, opaque: usize) -> Result<(), Failure> {
         self.begin()?;
-        let mut queued: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(record.topic, opaque);
+        let mut queued: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(record.topic);
         queued.partition = record.partition;
         queued.key = record.key;
         queued.payload = record.value;
@@ -189,31 +170,10 @@ impl Producer {
         if self.begun {
             return Ok(());
         }
-        *self.delivered() = Delivered::default();
+        drop(self.undelivered());
         self.inner.begin_transaction().map_err(|error| Failure::Doubt(format!("begin: {error}")))?;
         self.begun = true;
         Ok(())
-    }
-
-    /// Waits until the broker has all that was sent; gives the offsets that were asked for.
-    ///
-    /// # Errors
-    /// When a record was not delivered.
-    pub fn settle(&mut self) -> Result<BTreeMap<usize, i64>, Failure> {
-        // Deliveries fail by themselves once their time is over, so this ends. Short polls, because one runs its whole
-        // time-out even when there is nothing left to wait for.
-        let deadline = now() + OVERDUE;
-        while self.inner.in_flight_count() > 0 {
-            self.inner.poll(Duration::from_millis(1));
-            if now() > deadline {
-                return Err(Failure::Doubt("deliveries neither succeed nor fail".to_owned()));
-            }
-        }
-        let mut delivered = self.delivered();
-        match delivered.failure.take() {
-            None => Ok(std::mem::take(&mut delivered.offsets)),
-            Some(failure) => Err(failure),
-        }
     }
 
     /// Puts the input offsets into the transaction, fenced by the group's generation as it is now.
@@ -226,14 +186,21 @@ impl Producer {
             return Err(Failure::Aborted("the group has gone on without this member".to_owned()));
         };
         self.call("send_offsets_to_transaction", |inner| inner.send_offsets_to_transaction(&list, &metadata, CALL))
+            .map_err(|failure| self.undelivered().unwrap_or(failure))
     }
 
-    /// Commits.
+    /// Commits, once the broker has all that was sent.
     ///
     /// # Errors
-    /// When it is aborted instead, or its outcome is not known.
+    /// When a record was not taken, when it is aborted instead, or its outcome is not known.
     pub fn commit(&mut self) -> Result<(), Failure> {
-        self.call("commit_transaction", |inner| inner.commit_transaction(CALL))?;
+        self.call("commit_transaction", |inner| {
+            inner.commit_transaction(CALL).inspect_err(|_| {
+                // It may have waited for a record that failed, which it takes notice of once that is fetched.
+                inner.poll(Duration::ZERO);
+            })
+        })
+        .map_err(|failure| self.undelivered().unwrap_or(failure))?;
         self.begun = false;
         Ok(())
     }
@@ -246,8 +213,19 @@ impl Producer {
         if !std::mem::take(&mut self.begun) {
             return Ok(());
         }
-        self.call("abort_transaction", |inner| inner.abort_transaction(CALL))
-            .map_err(|failure| Failure::Doubt(failure.to_string()))
+        let is_done = AtomicBool::new(false);
+        let result = std::thread::scope(|scope| {
+            // What was not delivered yet fails now, and the call waits until that is fetched.
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    self.inner.poll(Duration::from_millis(10));
+                }
+            });
+            let result = self.call("abort_transaction", |inner| inner.abort_transaction(CALL));
+            is_done.store(true, Ordering::Relaxed);
+            result
+        });
+        result.map_err(|failure| Failure::Doubt(failure.to_string()))
     }
 
     /// One transactional call, repeated while librdkafka says that it may be.
@@ -272,8 +250,10 @@ impl Producer {
         }
     }
 
-    fn delivered(&self) -> std::sync::MutexGuard<'_, Delivered> {
-        self.inner.context().0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Why the broker did not take a record, if there is one; that says more than a call that failed because of it.
+    fn undelivered(&self) -> Option<Failure> {
+        self.inner.poll(Duration::ZERO);
+        self.inner.context().0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

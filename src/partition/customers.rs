@@ -237,16 +237,15 @@ impl<S: Store> Customers<S> {
         }
         let entry = &mut self.slots[slot.index()];
         entry.removed = false;
-        match self.dirty.get_mut(entry.dirty_at).filter(|dirty| dirty.slot == slot) {
+        if let Some(dirty) = self.dirty.get_mut(entry.dirty_at).filter(|dirty| dirty.slot == slot) {
             // Who changes time and again is encoded with the commit.
-            Some(dirty) => dirty.encoded = None,
-            None => {
-                entry.dirty_at = self.dirty.len();
-                self.dirty.push(Dirty { slot, encoded: None });
-                self.latest = Some(slot);
-                if !std::mem::replace(&mut entry.unsaved, true) {
-                    self.unsaved.push_back(slot);
-                }
+            dirty.encoded = None;
+        } else {
+            entry.dirty_at = self.dirty.len();
+            self.dirty.push(Dirty { slot, encoded: None });
+            self.latest = Some(slot);
+            if !std::mem::replace(&mut entry.unsaved, true) {
+                self.unsaved.push_back(slot);
             }
         }
         &mut entry.customer

@@ -118,6 +118,8 @@ pub(super) struct Start<W: World> {
     pub(super) members: HashMap<Arc<str>, i64>,
     /// How many customers have a deadline.
     pub(super) n_deadlines: u64,
+    /// The end of the changelog.
+    pub(super) changelog_end: i64,
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -144,8 +146,10 @@ pub(super) struct Owned<'c, W: World> {
     members: HashMap<Arc<str>, i64>,
     /// How many customers here had a deadline in the beginning.
     n_deadlines: u64,
-    /// The marker of the last commit as the store holds it; `None` before there is one, or if its place is not known.
+    /// The marker of the last commit as the store holds it; `None` before there is one.
     stored_marker: Option<Vec<u8>>,
+    /// Where the changelog ends, at least.
+    changelog_end: i64,
     committed_at: Instant,
     pub(super) metrics: PartitionMetrics,
 }
@@ -153,7 +157,7 @@ pub(super) struct Owned<'c, W: World> {
 impl<'c, W: World> Owned<'c, W> {
     /// A partition put to work.
     pub(super) fn new(start: Start<W>, inputs: &[Input]) -> Self {
-        let Start { number, partition, store, marker, positions, members, n_deadlines, metrics } = start;
+        let Start { number, partition, store, marker, positions, members, n_deadlines, changelog_end, metrics } = start;
         let origin = |input: &Input| Origin { topic: CompactString::new(&input.topic), partition: number, offset: 0 };
         let is_new = marker.transaction == 0;
         let redefined = !is_new && marker.definitions != partition.catalog().hash;
@@ -173,6 +177,7 @@ impl<'c, W: World> Owned<'c, W> {
             members,
             n_deadlines,
             stored_marker: None,
+            changelog_end,
             committed_at: now(),
             metrics,
         }
@@ -446,8 +451,19 @@ impl<'c, W: World> Owned<'c, W> {
         self.members.iter().map(|(segment, count)| (&**segment, *count))
     }
 
+    /// So many records of the changelog are committed, the marker last: gives the offset after it.
+    ///
+    /// Nobody else writes there, so that offsets can be counted instead of asked for: each commit takes one for every record
+    /// and one for its end. What others left behind may take some more. Then the store is brought forward from a little
+    /// before its marker, which does no harm.
+    pub(super) fn logged(&mut self, n_records: i64) -> i64 {
+        let position = self.changelog_end + n_records;
+        self.changelog_end = position + 1;
+        position
+    }
+
     /// What was pending is committed; `stored_marker` is the marker as the store holds it. The store is written behind.
-    pub(super) fn committed(&mut self, marker: Marker, stored_marker: Option<Vec<u8>>) -> Result<(), StoreError> {
+    pub(super) fn committed(&mut self, marker: Marker, stored_marker: Vec<u8>) -> Result<(), StoreError> {
         for PendingChange { change, .. } in &self.pending.changes {
             *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
         }
@@ -460,7 +476,7 @@ impl<'c, W: World> Owned<'c, W> {
         }
         let since = std::mem::replace(&mut self.committed_at, now());
         let share = (self.committed_at - since).as_secs_f64() / WRITTEN_WITHIN.as_secs_f64();
-        self.stored_marker = stored_marker;
+        self.stored_marker = Some(stored_marker);
         self.partition.committed(self.stored_marker.as_deref(), share)
     }
 

@@ -1,7 +1,5 @@
 //! The commit: the one place that says in which order a transaction, the input offsets and the stores are written.
 
-use std::collections::BTreeMap;
-
 use crate::kafka::consumer::Offsets;
 use crate::kafka::log::LogProducer;
 use crate::kafka::transaction::Failure;
@@ -30,17 +28,20 @@ pub(super) enum CommitError {
 struct Part<'o, 'c, W: World> {
     owned: &'o mut Owned<'c, W>,
     marker: Marker,
+    /// Records of the changelog, the marker among them.
+    n_logged: i64,
 }
 
 /// Commits what the given partitions did since the last commit. The order is the guarantee (`runtime.md` section 2):
 ///
-/// 1. Changes, memberships, dead letters, changed customers and a marker for each partition are sent, and the broker has
-///    them all. *A crash here leaves an open transaction: nobody reads it, the next owner's producer or the broker's
-///    time-out aborts it, and the input is read again from the last committed offsets.*
+/// 1. Changes, memberships, dead letters, changed customers and a marker for each partition are sent. *A crash here leaves
+///    an open transaction: nobody reads it, the next owner's producer or the broker's time-out aborts it, and the input is
+///    read again from the last committed offsets.*
 /// 2. The input offsets join the transaction, fenced by the group's generation: from here on an owner that the group has
 ///    replaced cannot get any further. *A crash here leaves the same as before; the group does not show these offsets.*
-/// 3. The transaction is committed. *A crash during the call leaves it committed or aborted as the broker decided; the next
-///    owner waits until that is known, and finds marker and offsets both or neither.* The answer may be lost: that is
+/// 3. The transaction is committed, once the broker has confirmed every record; without one of them it is not. *A crash
+///    during the call leaves it committed or aborted as the broker decided; the next owner waits until that is known, and
+///    finds marker and offsets both or neither.* The answer may be lost: that is
 ///    [`Failure::Doubt`], and the worker goes on as if it had crashed.
 /// 4. The stores are written behind: some of what waits now, all of it within a while. *A crash leaves stores at an earlier
 ///    commit, or partly ahead of their marker: they are brought forward from the changelog, from their marker on.* They are
@@ -55,8 +56,8 @@ pub(super) fn commit<'o, 'c: 'o, W: World>(
     let mut parts = Vec::new();
     let mut offsets = Offsets::new();
     for owned in owned {
-        let mut part = Part { marker: owned.next_marker(partitions), owned };
-        send(producer, outbox, &mut part, parts.len())?;
+        let mut part = Part { marker: owned.next_marker(partitions), owned, n_logged: 0 };
+        send(producer, outbox, &mut part)?;
         let next = part.owned.next().iter().enumerate();
         offsets.extend(next.map(|(lane, offset)| ((lane, part.owned.number), *offset)));
         parts.push(part);
@@ -65,25 +66,19 @@ pub(super) fn commit<'o, 'c: 'o, W: World>(
         return Ok(());
     }
     reach("sending");
-    let marker_offsets = producer.settle()?;
     reach("sent");
     producer.send_offsets(consumer, &offsets)?;
     reach("offsets");
     during("committing");
     producer.commit()?;
     reach("committed");
-    store(parts, &marker_offsets)?;
+    store(parts)?;
     reach("stored");
     Ok(())
 }
 
-fn send<W: World>(
-    producer: &mut impl LogProducer,
-    outbox: &Outbox,
-    part: &mut Part<'_, '_, W>,
-    tag: usize,
-) -> Result<(), Failure> {
-    let Part { owned, marker } = part;
+fn send<W: World>(producer: &mut impl LogProducer, outbox: &Outbox, part: &mut Part<'_, '_, W>) -> Result<(), Failure> {
+    let Part { owned, marker, n_logged } = part;
     for pending in &owned.pending.changes {
         outbox.change(producer, pending)?;
     }
@@ -94,17 +89,19 @@ fn send<W: World>(
         outbox.distribution(producer, key, value)?;
     }
     let number = owned.number;
-    owned.partition.changed(|key, value| outbox.customer(producer, number, key, value))?;
-    outbox.marker(producer, number, marker, tag)
+    owned.partition.changed(|key, value| {
+        *n_logged += 1;
+        outbox.customer(producer, number, key, value)
+    })?;
+    *n_logged += 1;
+    outbox.marker(producer, number, marker)
 }
 
-fn store<W: World>(parts: Vec<Part<'_, '_, W>>, marker_offsets: &BTreeMap<usize, i64>) -> Result<(), StoreError> {
+fn store<W: World>(parts: Vec<Part<'_, '_, W>>) -> Result<(), StoreError> {
     let written_at = wall_ms();
-    for (tag, Part { owned, marker }) in parts.into_iter().enumerate() {
-        // The broker told where each marker is; without that the store would be brought forward from where it stands.
-        let stored = marker_offsets
-            .get(&tag)
-            .map(|offset| encode(&StoredMarker { changelog_position: offset + 1, written_at, marker: marker.clone() }));
+    for Part { owned, marker, n_logged } in parts {
+        let changelog_position = owned.logged(n_logged);
+        let stored = encode(&StoredMarker { changelog_position, written_at, marker: marker.clone() });
         owned.committed(marker, stored)?;
         reach("storing");
     }

@@ -243,7 +243,7 @@ impl<W: World> Worker<'_, W> {
         beginnings: &Offsets,
     ) -> Result<(), WorkerError> {
         let engine = self.engine;
-        let Restored { store, marker, census } = restored;
+        let Restored { store, marker, census, changelog_end } = restored;
         let positions = engine.settings.inputs.iter().enumerate().map(|(lane, input)| {
             let of_marker = marker.as_ref().and_then(|marker| marker.offsets.get(&input.topic));
             let known = committed.get(&(lane, number)).or(of_marker).or(beginnings.get(&(lane, number)));
@@ -261,7 +261,7 @@ impl<W: World> Worker<'_, W> {
         let metrics = metrics.unwrap_or_else(|| self.metrics.partition(number));
         metrics.restore_remaining_records(0);
         let n_deadlines = census.n_deadlines;
-        let start = Start { number, partition, store, marker, positions, members, n_deadlines, metrics };
+        let start = Start { number, partition, store, marker, positions, members, n_deadlines, changelog_end, metrics };
         let owned = Owned::new(start, &engine.settings.inputs);
         tracing::info!(worker = self.index, partition = number, timers = n_deadlines, "put to work");
         for (segment, count) in owned.members() {

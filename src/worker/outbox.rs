@@ -131,21 +131,19 @@ impl Outbox {
         })
     }
 
-    /// Sends a marker, whose offset is wanted under `tag`.
+    /// Sends a marker.
     pub(super) fn marker(
         &self,
         producer: &mut impl LogProducer,
         partition: i32,
         marker: &Marker,
-        tag: usize,
     ) -> Result<(), Failure> {
-        let record = Outgoing {
+        producer.send(&Outgoing {
             topic: &self.changelog,
             partition: Some(partition),
             key: Some(MARKER_KEY),
             value: Some(&encode(marker)),
             headers: &[],
-        };
-        producer.send_and_tell(&record, tag)
+        })
     }
 }

@@ -157,6 +157,8 @@ pub(super) struct Restored<W: World> {
     pub(super) marker: Option<Marker>,
     /// What its customers come to.
     pub(super) census: Census,
+    /// The end of the changelog, as it was before the group's offsets were compared.
+    pub(super) changelog_end: i64,
 }
 
 /// What the customers of a store come to.
@@ -209,7 +211,7 @@ impl<W: World> Restore<'_, W> {
             store.write(&Batch { updates: Vec::new(), marker: Some(encode(&marker)) })?;
         }
         self.remaining.store(0, Ordering::Relaxed);
-        Ok(Restored { store, marker, census })
+        Ok(Restored { store, marker, census, changelog_end: extent.high.max(from) })
     }
 
     /// Opens the store if it can be brought forward, and an empty one in its place otherwise.

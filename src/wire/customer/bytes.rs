@@ -189,10 +189,10 @@ mod tests {
                 let mut expected = Vec::new();
                 let mut rest = value;
                 while rest >= 0x80 {
-                    expected.push((rest & 0x7f) as u8 | 0x80);
+                    expected.push(rest.to_le_bytes()[0] | 0x80);
                     rest >>= 7;
                 }
-                expected.push(rest as u8);
+                expected.push(rest.to_le_bytes()[0]);
                 check(|writer| writer.unsigned(value), &expected);
                 let mut reader = Reader { bytes: &expected, origin: 0 };
                 assert_eq!((reader.unsigned(), reader.bytes.len()), (Ok(value), 0));
