@@ -251,6 +251,11 @@ impl<S: Store> Partition<S> {
         std::mem::take(&mut self.changes)
     }
 
+    /// The same, one after the other; what is not taken of them is lost.
+    pub fn drain_changes(&mut self) -> std::vec::Drain<'_, Change> {
+        self.changes.drain(..)
+    }
+
     /// Puts changes back that were taken but not handed on.
     pub fn put_back(&mut self, mut changes: Vec<Change>) {
         changes.append(&mut self.changes);

@@ -53,7 +53,8 @@ pub fn change_id_digits(customer_id: &str, segment: &str, sequence: u64) -> [u8;
     hash.update([0]);
     hash.update(segment);
     hash.update([0]);
-    hash.update(sequence.to_string());
+    let mut digits = [0; 20];
+    hash.update(decimal_digits(sequence, &mut digits));
     let digest = hash.finalize();
     let mut digits = [0; 32];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(digest.iter()) {
@@ -64,10 +65,24 @@ pub fn change_id_digits(customer_id: &str, segment: &str, sequence: u64) -> [u8;
     digits
 }
 
+/// The digits of a number, at the end of a buffer as long as the longest.
+fn decimal_digits(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut n_digits = 0;
+    for place in buffer.iter_mut().rev() {
+        *place = b'0' + (number % 10).to_le_bytes()[0];
+        number /= 10;
+        n_digits += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    &buffer[buffer.len() - n_digits..]
+}
+
 /// The key of a membership record: `CUSTOMER/SEGMENT`.
 #[must_use]
 pub fn membership_key(customer_id: &str, segment: &str) -> String {
-    format!("{customer_id}/{segment}")
+    [customer_id, "/", segment].concat()
 }
 
 /// The word for what brought a change about.

@@ -32,7 +32,22 @@ pub(crate) fn push_instant(out: &mut Vec<u8>, instant_ms: i64) {
     let (year, month, day) = civil(days);
     let (hour, minute) = (rest_ms / 3_600_000, rest_ms / 60_000 % 60);
     let (second, millisecond) = (rest_ms / SECOND_MS % 60, rest_ms % SECOND_MS);
-    append!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z");
+    if !(0..=9_999).contains(&year) {
+        append!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z");
+        return;
+    }
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let parts = [(3, year), (6, month), (9, day), (12, hour), (15, minute), (18, second), (22, millisecond)];
+    for (last, mut part) in parts {
+        for digit in text[..=last].iter_mut().rev().take(4) {
+            *digit += (part % 10).to_le_bytes()[0];
+            part /= 10;
+            if part == 0 {
+                break;
+            }
+        }
+    }
+    out.extend_from_slice(&text);
 }
 
 /// Year, month and day of a day counted from the epoch, in the proleptic Gregorian calendar. Years are counted from

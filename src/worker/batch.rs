@@ -99,6 +99,15 @@ pub(super) struct Pending {
     pub(super) n_records: usize,
 }
 
+impl Pending {
+    fn clear(&mut self) {
+        self.dead_letters.clear();
+        self.changes.clear();
+        self.distributions.clear();
+        self.n_records = 0;
+    }
+}
+
 /// How far the look at every customer has come: the last key looked at.
 #[derive(Debug, Default)]
 struct Sweep {
@@ -308,12 +317,12 @@ impl<'c, W: World> Owned<'c, W> {
 
     /// Takes over the changes that came about, some of them through `message`.
     fn collect_changes(&mut self, accepted_at: i64, message: Option<&MessageOf<'c, W>>) {
-        let changes = self.partition.take_changes();
-        if changes.is_empty() {
+        let changes = self.partition.drain_changes();
+        if changes.as_slice().is_empty() {
             return;
         }
         let trace = message.and_then(trace_of);
-        self.pending.changes.extend(changes.into_iter().map(|change| match change.cause {
+        self.pending.changes.extend(changes.map(|change| match change.cause {
             Cause::Time => PendingChange { since: change.at, change, trace: None },
             Cause::Definition => PendingChange { since: accepted_at, change, trace: None },
             Cause::Event { .. } | Cause::Consent | Cause::Erasure => {
@@ -470,7 +479,7 @@ impl<'c, W: World> Owned<'c, W> {
         self.marker = marker;
         self.committed_next.clone_from(&self.next);
         self.committed_clock = self.partition.clock();
-        self.pending = Pending::default();
+        self.pending.clear();
         if let Some(told) = &mut self.told {
             told.is_committed = true;
         }

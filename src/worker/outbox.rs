@@ -1,5 +1,7 @@
 //! What a commit sends, in the formats that were promised.
 
+use smallvec::SmallVec;
+
 use crate::kafka::log::LogProducer;
 use crate::kafka::transaction::{Failure, Outgoing};
 use crate::wire::change::{
@@ -50,7 +52,8 @@ impl Outbox {
     pub(super) fn change(&self, producer: &mut impl LogProducer, pending: &PendingChange) -> Result<(), Failure> {
         let PendingChange { change, trace, .. } = pending;
         let id = change_id_digits(&change.customer_id, &change.segment, change.sequence);
-        let mut value = Vec::new();
+        // Most are shorter, so that the buffer need not grow.
+        let mut value = Vec::with_capacity(512);
         let content_type = match self.format {
             Format::Json => {
                 write_json_as(change, &id, &mut value);
@@ -62,7 +65,8 @@ impl Outbox {
             }
         };
         let event = CloudEvent::of(change, &id);
-        let mut headers = event.headers(&self.source, content_type).to_vec();
+        let mut headers: SmallVec<[RecordHeader<'_>; 9]> =
+            event.headers(&self.source, content_type).into_iter().collect();
         headers
             .extend(trace.iter().flat_map(|trace| trace.iter()).map(|(name, value)| (*name, Some(value.as_slice()))));
         producer.send(&Outgoing {
