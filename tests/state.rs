@@ -57,6 +57,10 @@ fn a_stopped_store_is_shown_verified_wiped_and_filled_again() {
     assert!(line["timers"].as_u64().is_some_and(|timers| timers <= 97) && line["clock"].is_string(), "{line}");
     let n_clicks = traffic_of_ran_once().iter().filter(|event| event["type"] == "click").count();
     assert_eq!(line["offsets"][site.topic("clicks")], n_clicks);
+    // The store stands right after its marker, by counting records and transactions.
+    let logged = site.broker.read(&format!("{}-changelog", site.name));
+    let last = logged.iter().filter(|record| record.partition == 0).map(|record| record.offset).max().unwrap();
+    assert_eq!(line["changelog_position"], last + 1);
     let told = check(&site, &["show", "--customer", "customer-5"], 0, &["\"customer_id\":\"customer-5\""]);
     assert!(told.contains("regular"), "{told}");
     check(&site, &["show", "--customer", "nobody"], 1, &["nobody"]);
