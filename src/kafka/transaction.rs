@@ -94,8 +94,8 @@ impl Producer {
         let config = clients.config(
             &[
                 ("transaction.timeout.ms", "15000"),
-                // Few large requests while a commit is sent; the commit itself does not wait for it.
-                ("linger.ms", "5"),
+                // About as long as it takes the input offsets to join the transaction.
+                ("linger.ms", "2"),
                 ("batch.num.messages", "20000"),
                 ("queue.buffering.max.messages", "500000"),
                 ("compression.type", "lz4"),
@@ -108,8 +108,7 @@ impl Producer {
             &[
                 ("transactional.id", transactional_id),
                 ("enable.idempotence", "true"),
-                // A report for each record costs as much as sending it. Also, librdkafka's commit waits for all of them to
-                // be fetched, and only then ends the transaction.
+                // A report for each record would have to be fetched.
                 ("delivery.report.only.error", "true"),
             ],
         );
@@ -194,15 +193,25 @@ impl Producer {
     /// # Errors
     /// When a record was not taken, when it is aborted instead, or its outcome is not known.
     pub fn commit(&mut self) -> Result<(), Failure> {
-        self.call("commit_transaction", |inner| {
-            inner.commit_transaction(CALL).inspect_err(|_| {
-                // It may have waited for a record that failed, which it takes notice of once that is fetched.
-                inner.poll(Duration::ZERO);
-            })
-        })
-        .map_err(|failure| self.undelivered().unwrap_or(failure))?;
+        self.settle()?;
+        self.call("commit_transaction", |inner| inner.commit_transaction(CALL))
+            .map_err(|failure| self.undelivered().unwrap_or(failure))?;
         self.begun = false;
         Ok(())
+    }
+
+    /// Waits until the broker has all that was sent. The crate's own call to commit would do that as well, but looks only
+    /// every 100 ms.
+    fn settle(&self) -> Result<(), Failure> {
+        // Deliveries fail by themselves once their time is over, so this ends.
+        let deadline = now() + OVERDUE;
+        while self.inner.in_flight_count() > 0 {
+            self.inner.poll(Duration::from_millis(1));
+            if now() > deadline {
+                return Err(Failure::Doubt("deliveries neither succeed nor fail".to_owned()));
+            }
+        }
+        self.undelivered().map_or(Ok(()), Err)
     }
 
     /// Aborts what is under way.
