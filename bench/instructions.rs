@@ -1,8 +1,8 @@
 //! What the pure layers cost, in a form that can be counted: `./dev guard` runs this under callgrind, which counts the
 //! instructions of one of the functions called `measured_…`. Counts do not depend on what else the machine does.
 //!
-//! `instructions [SEGMENTS]` also tells times and memory; with SEGMENTS, so many random segments take the place of
-//! bench/retail.
+//! `instructions [SEGMENTS [THRESHOLD]]` also tells times, changes and memory; with SEGMENTS, so many random segments take
+//! the place of bench/retail, with thresholds of up to THRESHOLD (1,000) events and 200 times as much money.
 
 mod chance;
 mod encode;
@@ -39,7 +39,9 @@ type Decoders = HashMap<[u8; 8], Decoder>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let n_segments = std::env::args().nth(1).map(|count| count.parse::<usize>()).transpose()?;
-    let text = n_segments.map_or_else(|| include_str!("retail/retail.yaml").to_owned(), random_segments::definitions);
+    let greatest = std::env::args().nth(2).map_or(Ok(1_000), |greatest| greatest.parse::<u64>())?;
+    let random = |count| random_segments::definitions(count, greatest);
+    let text = n_segments.map_or_else(|| include_str!("retail/retail.yaml").to_owned(), random);
     let before = resident_bytes();
     let schemas = SchemaSet::shipped()?;
     let definitions = load_texts(&[("bench".to_owned(), text)], schemas.schemas(), TimeZone::default().0);
@@ -52,24 +54,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let values = values(&schemas)?;
     let mut decoders = decoders(&schemas, &catalog)?;
     let mut records = vec![Record { envelope: Envelope::default(), body: Body::Erasure }; values.len()];
-    let mut seconds = [0.0; 3];
+    let (mut seconds, mut n_changes) = ([0.0; 3], 0);
     timed(&mut seconds[0], || measured_decode(&mut decoders, &values, &mut records))?;
     for batch in records.chunks(COMMIT_EVERY) {
-        timed(&mut seconds[1], || measured_apply(&mut partition, batch))?;
+        n_changes += timed(&mut seconds[1], || measured_apply(&mut partition, batch))?;
         timed(&mut seconds[2], || measured_commit(&mut partition))?;
     }
-    report(n_segments.unwrap_or(catalog.segments.len()), &seconds, loaded.saturating_sub(before));
+    report(n_segments.unwrap_or(catalog.segments.len()), &seconds, n_changes, loaded.saturating_sub(before));
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "it is asked for figures")]
-fn report(n_segments: usize, seconds: &[f64; 3], bytes: u64) {
+fn report(n_segments: usize, seconds: &[f64; 3], n_changes: usize, bytes: u64) {
     #[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
     let per_event = |seconds: f64| seconds / SIZE.events as f64 * 1e6;
     println!("segments = {n_segments}");
     for (name, seconds) in ["decode", "apply", "commit"].iter().zip(seconds) {
         println!("{name}_us = {:.3}", per_event(*seconds));
     }
+    #[expect(clippy::cast_precision_loss, reason = "a count of millions")]
+    let changes = n_changes as f64 / SIZE.events as f64;
+    println!("changes = {changes:.3}");
     println!("bytes_per_segment = {}", bytes / n_segments.max(1) as u64);
 }
 
@@ -91,13 +96,12 @@ fn measured_decode(decoders: &mut Decoders, values: &[Vec<u8>], records: &mut [R
 }
 
 #[inline(never)]
-fn measured_apply(partition: &mut Partition<MemoryStore>, records: &[Record]) -> Result<(), Box<dyn Error>> {
+fn measured_apply(partition: &mut Partition<MemoryStore>, records: &[Record]) -> Result<usize, Box<dyn Error>> {
     let origin = Origin { topic: "clicks".into(), ..Origin::default() };
     for record in records {
         partition.offer(record, &origin, None)?;
     }
-    partition.take_changes();
-    Ok(())
+    Ok(partition.take_changes().len())
 }
 
 #[inline(never)]

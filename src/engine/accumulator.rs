@@ -117,6 +117,18 @@ impl Accumulator {
         }
     }
 
+    /// Whether one event more makes no difference.
+    #[must_use]
+    pub fn ignores(&self, at: i64, value: &Value) -> bool {
+        match self {
+            Self::Least(least) => value.order(least).is_some_and(std::cmp::Ordering::is_ge),
+            Self::Greatest(most) => value.order(most).is_some_and(std::cmp::Ordering::is_le),
+            Self::First(earliest, _) => at >= *earliest,
+            Self::Last(latest, _) => at < *latest,
+            _ => false,
+        }
+    }
+
     /// Adds the summary of events that all occurred later.
     pub fn append(&mut self, function: Function, later: &Self) {
         match (self, later) {
@@ -159,6 +171,12 @@ impl Accumulator {
             Self::Values(values) => latest_first(values.iter().rev()),
             Self::Hashes(hashes) => hashes.count_of(hashes.seen.len()),
         }
+    }
+
+    /// How many are counted; 0 for other functions than `count`.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        if let Self::Count(count) = self { *count } else { 0 }
     }
 
     /// The value over those that were seen last at `earliest` or later: for `distinct` and `list`, which need no more

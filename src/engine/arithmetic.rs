@@ -63,6 +63,20 @@ pub fn compare(op: CompareOp, left: &Value, right: &Value) -> bool {
     }
 }
 
+/// `count op threshold`, where `least` is the least count that is not below the threshold, and equal to it if it `is_whole`.
+#[must_use]
+pub fn compare_count(op: CompareOp, count: u64, least: u64, is_whole: bool) -> bool {
+    let is_equal = is_whole && count == least;
+    match op {
+        CompareOp::Equal => is_equal,
+        CompareOp::NotEqual => !is_equal,
+        CompareOp::Less => count < least,
+        CompareOp::LessOrEqual => count < least || is_equal,
+        CompareOp::Greater => count >= least && !is_equal,
+        CompareOp::GreaterOrEqual => count >= least,
+    }
+}
+
 /// `value [not] between low and high`: false, in both forms, when any of the three is unknown.
 #[must_use]
 pub fn between(negated: bool, value: &Value, low: &Value, high: &Value) -> bool {

@@ -32,7 +32,7 @@ pub(super) fn watch(catalog: &Catalog, families: &mut Families) -> Vec<bool> {
         let are_watched: Vec<bool> = conditions.iter().map(is_watched).collect();
         match thresholds(catalog, &conditions, &are_watched) {
             Ok(watched) => {
-                watched.into_iter().for_each(|(aggregate, thresholds)| families.watch(catalog, aggregate, thresholds));
+                families.watch(catalog, watched);
                 return are_watched;
             }
             Err(aggregate) => drop(numbers.remove(&aggregate)),
@@ -41,7 +41,7 @@ pub(super) fn watch(catalog: &Catalog, families: &mut Families) -> Vec<bool> {
 }
 
 fn is_worth_it(aggregate: &Aggregate, n_conditions: usize) -> bool {
-    let is_quick = matches!(aggregate.function, Function::Count | Function::Sum);
+    let is_quick = matches!(aggregate.function, Function::Count | Function::Sum | Function::Distinct);
     let is_anchored = matches!(aggregate.window, Window::SinceAnchor { .. });
     !is_anchored && (is_quick || n_conditions >= WORTH_WATCHING)
 }

@@ -81,16 +81,16 @@ const LATEST_INSTANT: i64 = 253_402_300_799_999;
 /// Instants, in order, around which a condition whose sides move evenly can flip; `None` where they do not.
 fn even_crossings(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Vec<i64>> {
     let mut candidates = Vec::new();
-    match evaluator.node(id).op.clone() {
-        Op::Compare(_, left, right) => cross(evaluator, left, right, &mut candidates)?,
+    match &evaluator.node(id).op {
+        Op::Compare(_, left, right) => cross(evaluator, *left, *right, &mut candidates)?,
         Op::Between { value, low, high, .. } => {
-            cross(evaluator, value, low, &mut candidates)?;
-            cross(evaluator, value, high, &mut candidates)?;
+            cross(evaluator, *value, *low, &mut candidates)?;
+            cross(evaluator, *value, *high, &mut candidates)?;
         }
         Op::In { value, items, .. } => {
-            let slope = slope(evaluator, value)?;
-            let from = evaluator.value(value).position()?;
-            for item in &items {
+            let slope = slope(evaluator, *value)?;
+            let from = evaluator.value(*value).position()?;
+            for item in items {
                 meet(evaluator.now, from.checked_sub(item.position()?)?, slope, &mut candidates);
             }
         }
@@ -127,17 +127,18 @@ fn slope(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Decimal> {
     if !evaluator.answer(id).moves {
         return Some(Decimal::ZERO);
     }
-    match evaluator.node(id).op.clone() {
+    match &evaluator.node(id).op {
         Op::Now => Some(Decimal::ONE),
-        Op::Anniversary(operand) if !evaluator.answer(operand).moves => Some(Decimal::NEGATIVE_ONE),
-        Op::Negate(operand) => slope(evaluator, operand).map(|slope| -slope),
+        Op::Anniversary(operand) if !evaluator.answer(*operand).moves => Some(Decimal::NEGATIVE_ONE),
+        Op::Negate(operand) => slope(evaluator, *operand).map(|slope| -slope),
         Op::Coalesce(nodes) => {
             // One that is unknown now and moves may be known at the next instant.
             let first =
-                nodes.into_iter().find(|node| evaluator.value(*node).is_known() || evaluator.answer(*node).moves)?;
-            if evaluator.value(first).is_known() { slope(evaluator, first) } else { None }
+                nodes.iter().find(|node| evaluator.value(**node).is_known() || evaluator.answer(**node).moves)?;
+            if evaluator.value(*first).is_known() { slope(evaluator, *first) } else { None }
         }
         Op::Arithmetic(op, left, right) => {
+            let (left, right) = (*left, *right);
             let (left_slope, right_slope) = (slope(evaluator, left)?, slope(evaluator, right)?);
             let slope = match op {
                 ArithmeticOp::Add => left_slope.checked_add(right_slope)?,
@@ -176,23 +177,23 @@ fn value_at(evaluator: &mut Evaluator<'_>, id: NodeId, at: i64) -> Value {
         return evaluator.value(id).clone();
     }
     let zone = &evaluator.catalog.time_zone.0;
-    match evaluator.node(id).op.clone() {
+    match &evaluator.node(id).op {
         Op::Now => Value::Instant(at),
-        Op::Negate(operand) => arithmetic::negate(&value_at(evaluator, operand, at)),
+        Op::Negate(operand) => arithmetic::negate(&value_at(evaluator, *operand, at)),
         Op::Arithmetic(op, left, right) => {
-            let left = value_at(evaluator, left, at);
-            arithmetic::arithmetic(op, &left, &value_at(evaluator, right, at))
+            let left = value_at(evaluator, *left, at);
+            arithmetic::arithmetic(*op, &left, &value_at(evaluator, *right, at))
         }
         Op::Coalesce(nodes) => {
-            nodes.into_iter().map(|node| value_at(evaluator, node, at)).find(Value::is_known).unwrap_or_default()
+            nodes.iter().map(|node| value_at(evaluator, *node, at)).find(Value::is_known).unwrap_or_default()
         }
-        Op::Age(operand) => match value_at(evaluator, operand, at) {
+        Op::Age(operand) => match value_at(evaluator, *operand, at) {
             Value::Instant(born) => {
                 calendar::age(born, at, zone).map_or(Value::Unknown, |(years, _)| Value::Number(Decimal::from(years)))
             }
             _ => Value::Unknown,
         },
-        Op::Anniversary(operand) => match value_at(evaluator, operand, at) {
+        Op::Anniversary(operand) => match value_at(evaluator, *operand, at) {
             Value::Instant(date) => {
                 calendar::anniversary(date, at, zone).map_or(Value::Unknown, |(away_ms, _)| Value::duration_ms(away_ms))
             }

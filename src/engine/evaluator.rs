@@ -2,6 +2,7 @@
 //! nothing else happens.
 
 use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 
 use super::accumulator::value_of_nothing;
 use super::catalog::{
@@ -45,6 +46,7 @@ impl Answer {
 #[derive(Debug, Default)]
 pub struct Scratch {
     answers: Vec<(u32, Answer)>,
+    truths: Vec<(u32, bool)>,
     round: u32,
 }
 
@@ -54,6 +56,8 @@ impl Scratch {
         if self.answers.len() != n_nodes || self.round == 0 {
             self.answers.clear();
             self.answers.resize_with(n_nodes, Default::default);
+            self.truths.clear();
+            self.truths.resize(n_nodes, (0, false));
             self.round = 1;
         }
     }
@@ -104,6 +108,31 @@ impl<'a> Evaluator<'a> {
     /// Whether a condition holds now; unknown is false.
     pub fn is_true(&mut self, id: NodeId) -> bool {
         self.value(id).is_true()
+    }
+
+    /// The same without asking until when, which takes longer.
+    pub(super) fn truth(&mut self, id: NodeId) -> bool {
+        let Scratch { answers, truths, round } = &*self.scratch;
+        let (answered, looked) = (&answers[id.index()], truths[id.index()]);
+        if answered.0 == *round {
+            return answered.1.value.is_true();
+        }
+        if looked.0 == *round {
+            return looked.1;
+        }
+        let truth = match &self.node(id).op {
+            Op::And(operands) => operands.iter().all(|operand| self.truth(*operand)),
+            Op::Or(operands) => operands.iter().any(|operand| self.truth(*operand)),
+            Op::Not(operand) => !self.truth(*operand),
+            Op::Compare(op, left, right) => match &self.node(*right).op {
+                Op::Constant(constant) => arithmetic::compare(*op, self.value(*left), constant),
+                _ => self.holds(id),
+            },
+            Op::Between { .. } | Op::In { .. } | Op::TextTest { .. } | Op::IsKnown { .. } => self.holds(id),
+            _ => self.is_true(id),
+        };
+        self.scratch.truths[id.index()] = (self.scratch.round, truth);
+        truth
     }
 
     pub(super) fn node(&self, id: NodeId) -> &'a Node {
@@ -239,24 +268,42 @@ impl<'a> Evaluator<'a> {
     }
 
     /// `and` (decided by a false operand) or `or` (decided by a true one): one that decides is enough, and the one that
-    /// lasts longest says until when.
+    /// lasts longest says until when. Those that are quickly known come first, as they may make the others unnecessary.
     fn junction(&mut self, operands: &[NodeId], decisive: bool) -> Answer {
         let mut undecided_until = i64::MAX;
         let mut decided_until = None;
-        for operand in operands {
-            let answer = self.answer(*operand);
-            if answer.value.is_true() == decisive {
-                decided_until = decided_until.max(Some(answer.until));
-                if answer.until == i64::MAX {
-                    break;
+        for quick in [true, false] {
+            for operand in operands {
+                if self.is_quick(*operand) != quick {
+                    continue;
                 }
-            } else {
-                undecided_until = undecided_until.min(answer.until);
+                let answer = self.answer(*operand);
+                if answer.value.is_true() == decisive {
+                    if answer.until == i64::MAX {
+                        return Answer::truth(decisive, i64::MAX);
+                    }
+                    decided_until = decided_until.max(Some(answer.until));
+                } else {
+                    undecided_until = undecided_until.min(answer.until);
+                }
             }
         }
         match decided_until {
             Some(until) => Answer::truth(decisive, until),
             None => Answer::truth(!decisive, undecided_until),
+        }
+    }
+
+    fn is_quick(&self, id: NodeId) -> bool {
+        match &self.node(id).op {
+            Op::Compare(_, left, _) => match &self.node(*left).op {
+                Op::Aggregate(aggregate) => {
+                    let function = self.catalog.aggregates[aggregate.index()].function;
+                    !matches!(function, Function::Top | Function::List | Function::Distinct)
+                }
+                operand => matches!(operand, Op::ProfileTrait(_)),
+            },
+            op => matches!(op, Op::Consent(_) | Op::Segment(_)),
         }
     }
 
@@ -275,9 +322,16 @@ impl<'a> Evaluator<'a> {
         let Some(series) = find(&self.customer.aggregates, aggregate.key) else {
             return Answer::truth(arithmetic::compare(op, &value_of_nothing(aggregate.function), threshold), i64::MAX);
         };
-        let holds = |value: &Value| arithmetic::compare(op, value, threshold);
         let view = View::new(self.catalog, aggregate, self.now, None);
-        let (holds_now, until) = series.holds_until(&view, holds);
+        let (holds_now, until) = match (aggregate.function, threshold) {
+            (Function::Count, Value::Number(threshold)) => {
+                let is_negative = *threshold < Decimal::ZERO;
+                let least = threshold.ceil().to_u64().unwrap_or(if is_negative { 0 } else { u64::MAX });
+                let is_whole = !is_negative && threshold.fract().is_zero();
+                series.count_holds_until(&view, |count| arithmetic::compare_count(op, count, least, is_whole))
+            }
+            _ => series.holds_until(&view, |value: &Value| arithmetic::compare(op, value, threshold)),
+        };
         Answer::truth(holds_now, until)
     }
 

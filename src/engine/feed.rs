@@ -80,6 +80,7 @@ impl Intake<'_> {
         let view = View { is_shared: family.is_shared, ..View::new(self.catalog, aggregate, self.bounds.now, None) };
         let aggregates = &mut self.customer.aggregates;
         match aggregates.binary_search_by_key(&aggregate.key, |(key, _)| *key) {
+            Ok(place) if aggregates[place].1.ignores(&view, at, value) => {}
             Ok(place) => {
                 self.touched.note(self.catalog, self.families, family_id, Some(&aggregates[place].1));
                 aggregates[place].1.add(&view, at, value);

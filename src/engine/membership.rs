@@ -18,7 +18,9 @@ use super::why;
 #[derive(Debug)]
 pub(super) struct Agenda {
     listed: Vec<bool>,
-    roots: std::collections::BinaryHeap<std::cmp::Reverse<Root>>,
+    /// The last one first, once they are being evaluated.
+    roots: Vec<Root>,
+    in_order: bool,
     /// Whatever time may turn is to be looked at.
     is_whole: bool,
 }
@@ -26,14 +28,16 @@ pub(super) struct Agenda {
 impl Agenda {
     pub(super) fn new(catalog: &Catalog) -> Self {
         let n_roots = catalog.segments.len() + catalog.holds.len();
-        Self { listed: vec![false; n_roots], roots: std::collections::BinaryHeap::new(), is_whole: false }
+        Self { listed: vec![false; n_roots], roots: Vec::new(), in_order: false, is_whole: false }
     }
 
     pub(super) fn add(&mut self, roots: &[Root]) {
         for root in roots {
-            if !std::mem::replace(&mut self.listed[*root as usize], true) {
-                self.roots.push(std::cmp::Reverse(*root));
+            if std::mem::replace(&mut self.listed[*root as usize], true) {
+                continue;
             }
+            let place = if self.in_order { self.roots.partition_point(|other| other > root) } else { self.roots.len() };
+            self.roots.insert(place, *root);
         }
     }
 
@@ -54,9 +58,13 @@ impl Agenda {
     }
 
     fn next(&mut self) -> Option<Root> {
-        let std::cmp::Reverse(root) = self.roots.pop()?;
-        self.listed[root as usize] = false;
-        Some(root)
+        if !self.in_order {
+            self.roots.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        let root = self.roots.pop();
+        self.in_order = root.is_some();
+        self.listed[root? as usize] = false;
+        root
     }
 }
 
@@ -144,14 +152,23 @@ impl Evaluation<'_> {
     fn segment(&self, evaluator: &mut Evaluator<'_>, id: SegmentId, moves: &mut Vec<Move>) -> (i64, bool) {
         let segment = &self.catalog.segments[id.index()];
         let before = evaluator.customer.standing(segment.key);
-        let when = evaluator.is_true(segment.when);
-        let mut root_until = evaluator.answer(segment.when).until;
+        // How long what is watched holds is known without looking at each condition of each segment.
+        let is_watched = self.readers.is_watched(id.0);
+        let look = |evaluator: &mut Evaluator<'_>, node: NodeId| {
+            if is_watched {
+                return (evaluator.truth(node), i64::MAX);
+            }
+            let answer = evaluator.answer(node);
+            (answer.value.is_true(), answer.until)
+        };
+        let (when, mut root_until) = look(evaluator, segment.when);
         let mut after = Standing { member: when, ..before };
         let mut decided_by = segment.when;
         if let (Some(until), Some(ending)) = (segment.until, segment.ending) {
-            (after.when, after.until) = (when, evaluator.is_true(until));
-            let ends = evaluator.is_true(ending);
-            root_until = root_until.min(evaluator.answer(until).until).min(evaluator.answer(ending).until);
+            let (until, until_holds) = look(evaluator, until);
+            let (ends, ending_holds) = look(evaluator, ending);
+            (after.when, after.until) = (when, until);
+            root_until = root_until.min(until_holds).min(ending_holds);
             after.member = if before.member { !ends } else { when && !before.when && !ends };
             if before.member {
                 decided_by = ending;
@@ -180,10 +197,8 @@ impl Evaluation<'_> {
 
     /// Numbers the changes in their order, `left` before `entered`, then by name, and says why.
     fn emit(&self, evaluator: &mut Evaluator<'_>, mut moves: Vec<Move>, changes: &mut Vec<Change>) {
-        moves.sort_by(|a, b| {
-            let name = |moved: &Move| &self.names.segments[moved.segment.index()];
-            (a.entered, name(a)).cmp(&(b.entered, name(b)))
-        });
+        moves.sort_unstable_by_key(|moved| (moved.entered, self.names.ranks[moved.segment.index()]));
+        changes.reserve(moves.len());
         for Move { segment: id, entered, decided_by } in moves {
             let segment = &self.catalog.segments[id.index()];
             let carried = segment.carry.iter().zip(&self.names.carried[id.index()]);

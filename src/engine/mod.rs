@@ -6,6 +6,7 @@
 
 pub mod accumulator;
 pub mod arithmetic;
+mod boundaries;
 mod bucket;
 pub mod calendar;
 pub mod catalog;
@@ -74,6 +75,8 @@ pub struct Engine {
 #[derive(Debug)]
 struct Names {
     segments: Vec<Arc<str>>,
+    /// The place of each segment in order of names.
+    ranks: Vec<usize>,
     definitions: Vec<Arc<str>>,
     carried: Vec<Vec<Arc<str>>>,
     event_types: Vec<Arc<str>>,
@@ -82,7 +85,14 @@ struct Names {
 
 impl Names {
     fn of(catalog: &Catalog) -> Self {
+        let mut by_name: Vec<usize> = (0..catalog.segments.len()).collect();
+        by_name.sort_unstable_by_key(|place| &catalog.segments[*place].name);
+        let mut ranks = vec![0; by_name.len()];
+        for (rank, place) in by_name.into_iter().enumerate() {
+            ranks[place] = rank;
+        }
         Self {
+            ranks,
             segments: catalog.segments.iter().map(|segment| Arc::from(segment.name.as_str())).collect(),
             definitions: catalog.segments.iter().map(|segment| Arc::from(segment.definition.as_str())).collect(),
             carried: catalog
@@ -411,7 +421,7 @@ impl Engine {
         if agenda.looks_at_all() {
             for (key, series) in &*aggregates {
                 if let Some(id) = families.watched(*key) {
-                    note(id, families.get(id).holds_until(catalog, Some(series), now, &mut touched.totals));
+                    note(id, families.get(id).holds_until(catalog, Some(series), now));
                 }
             }
         }

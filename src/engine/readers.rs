@@ -43,8 +43,8 @@ pub(super) struct Readers {
     pub(super) percentiles: Vec<Root>,
 }
 
-/// The roots that read what is stored under a key: an aggregate, a trait, a consent, a held condition; or that it is of: a
-/// segment's standing.
+/// The roots that read what is stored under a key: an aggregate, a trait, a consent, a held condition, a segment's standing;
+/// or that it is of.
 type ByKey = HashMap<u64, Vec<Root>, foldhash::fast::RandomState>;
 
 impl Readers {
@@ -222,7 +222,10 @@ impl Walk<'_> {
                 note(&mut self.readers.purposes[purpose.index()], root);
                 self.readers.note_key(self.catalog.purposes[purpose.index()].key, root);
             }
-            Op::Segment(segment) => note(&mut self.readers.segments[segment.index()], root),
+            Op::Segment(segment) => {
+                note(&mut self.readers.segments[segment.index()], root);
+                self.readers.note_key(self.catalog.segments[segment.index()].key, root);
+            }
             Op::Percentile(percentile) => {
                 note(&mut self.readers.percentiles, root);
                 self.aggregate(self.catalog.percentiles[percentile.index()].aggregate, root);

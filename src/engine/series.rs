@@ -1,6 +1,7 @@
 //! A customer's state of one aggregate: the events its window may still hold, each instant by itself while they are few,
 //! in buckets when they are many. `segments.md` section 4, bounded state.
 
+use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
 use super::accumulator::{Accumulator, TOP_VALUES_MAX, value_of_nothing};
@@ -162,6 +163,13 @@ impl Series {
         }
     }
 
+    /// Whether an event more makes no difference to the state, and so to nobody.
+    #[must_use]
+    pub fn ignores(&self, view: &View<'_>, at: i64, value: &Value) -> bool {
+        at < view.earliest
+            || matches!(self, Self::Whole { start, accumulator } if *start == view.start() && accumulator.ignores(at, value))
+    }
+
     /// Forgets what no window can hold any more, now that the anchor of a `since last(…)` window is at `anchor`.
     pub fn forget_before(&mut self, anchor: i64) {
         match self {
@@ -232,6 +240,28 @@ impl Series {
         }
     }
 
+    /// The same of a count, which is quickly counted down.
+    #[must_use]
+    pub fn count_holds_until(&self, view: &View<'_>, holds: impl Fn(u64) -> bool) -> (bool, i64) {
+        let (until, entries) = match self {
+            Self::Entries(_) => (i64::MAX, self.live(view)),
+            Self::Whole { start, accumulator } => {
+                let count = if *start == view.start() { accumulator.count() } else { 0 };
+                let matters = view.period_end < i64::MAX && count > 0 && holds(count) != holds(0);
+                return (holds(count), if matters { view.period_end } else { i64::MAX });
+            }
+        };
+        let mut count = entries.iter().map(|entry| entry.accumulator.count()).sum();
+        let holds_now = holds(count);
+        for entry in entries {
+            count -= entry.accumulator.count();
+            if holds(count) != holds_now {
+                return (holds_now, view.leaves_at(entry.youngest));
+            }
+        }
+        (holds_now, until)
+    }
+
     fn entries_hold_until(&self, view: &View<'_>, holds: impl Fn(&Value) -> bool) -> (bool, i64) {
         let function = view.function();
         let live = self.live(view);
@@ -268,6 +298,9 @@ fn total(entries: &[Entry], function: Function) -> Value {
         [] => value_of_nothing(function),
         [only] => only.accumulator.value(function),
         entries if function == Function::Top => Tally::of(entries).most_frequent(),
+        entries if function == Function::Count => {
+            Value::Number(Decimal::from(entries.iter().map(|entry| entry.accumulator.count()).sum::<u64>()))
+        }
         [first, rest @ ..] => {
             let mut total = first.accumulator.clone();
             for entry in rest {

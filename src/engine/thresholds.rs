@@ -20,10 +20,6 @@ pub(super) type Cell = u32;
 pub(super) struct Thresholds {
     /// In order, each once.
     values: Vec<Value>,
-    /// The same as numbers; empty for those of another type.
-    numbers: Vec<Decimal>,
-    /// The same in halves, for whole numbers to be compared with: twice a whole one, odd for one between two of them.
-    halves: Vec<i64>,
     /// Whose conditions turn between each cell and the next.
     edges: Vec<Box<[Root]>>,
     /// The cell of an aggregate over nothing.
@@ -45,11 +41,8 @@ impl Thresholds {
         }
         values.sort_unstable_by(|a, b| a.order(b).unwrap_or(std::cmp::Ordering::Equal));
         values.dedup();
-        let number = |value: &Value| if let Value::Number(number) = value { Some(*number) } else { None };
-        let numbers = values.iter().map(number).collect::<Option<Vec<Decimal>>>().unwrap_or_default();
         let n_edges = 2 * values.len() + 1;
-        let halves = numbers.iter().map(halves_of).collect();
-        let mut thresholds = Self { values, numbers, halves, edges: Vec::new(), of_nothing: 0 };
+        let mut thresholds = Self { values, edges: Vec::new(), of_nothing: 0 };
         let mut edges: Vec<Vec<Root>> = vec![Vec::new(); n_edges];
         for (condition, root) in conditions {
             thresholds.read_edges(catalog, aggregate, *condition, |edge| {
@@ -129,23 +122,15 @@ impl Thresholds {
         cell_at(place, self.values.get(place) == Some(value))
     }
 
-    /// The cell of a number.
-    pub(super) fn cell_of_number(&self, number: Decimal) -> Cell {
-        let place = self.numbers.partition_point(|threshold| *threshold < number);
-        cell_at(place, self.numbers.get(place) == Some(&number))
-    }
-
-    /// The cell of a whole number.
-    pub(super) fn cell_of_count(&self, count: u64) -> Cell {
-        let halves = halves_of_count(count);
-        let place = self.halves.partition_point(|threshold| *threshold < halves);
-        cell_at(place, self.halves.get(place) == Some(&halves))
-    }
-
     /// Who reads what happens on the way from one cell to another.
     pub(super) fn crossed(&self, from: Cell, to: Cell) -> impl Iterator<Item = &[Root]> {
         let (from, to) = (from.min(to) as usize, from.max(to) as usize);
         self.edges.get(from..to).into_iter().flatten().map(|readers| &**readers)
+    }
+
+    /// The readers of all edges.
+    pub(super) fn readers(&self) -> impl Iterator<Item = &[Root]> {
+        self.edges.iter().map(|readers| &**readers)
     }
 
     /// The cells that a value in this one can move through without concerning anybody.
@@ -157,17 +142,12 @@ impl Thresholds {
         (place_of(first), place_of(last))
     }
 
-    /// The least count, in halves, in this cell or a later one; `None` if every count is.
-    pub(super) fn least_halves(&self, cell: Cell) -> Option<i64> {
-        let place = (cell as usize).checked_sub(2)?;
-        let threshold = *self.halves.get(place / 2)?;
-        let least = if place % 2 == 0 { threshold } else { threshold.saturating_add(1) };
-        (least > 0).then_some(least)
-    }
-
-    /// The greatest count that no threshold is below.
-    pub(super) fn greatest_count(&self) -> u64 {
-        self.halves.last().and_then(|halves| u64::try_from(*halves / 2).ok()).unwrap_or(0)
+    /// The edges between numbers that are known: at so much, or at more than that; with their readers.
+    pub(super) fn edges_of_numbers(&self) -> impl Iterator<Item = (Decimal, bool, &[Root])> {
+        let number =
+            |place: usize| if let Value::Number(number) = self.values.get(place)? { Some(*number) } else { None };
+        let edges = self.edges.iter().skip(1).enumerate();
+        edges.filter_map(move |(place, readers)| Some((number(place / 2)?, place % 2 == 1, &**readers)))
     }
 }
 
@@ -178,18 +158,6 @@ fn cell_at(place: usize, is_equal: bool) -> Cell {
 /// There are at most twice as many cells as memory has room for conditions.
 fn place_of(place: usize) -> Cell {
     u32::try_from(place).unwrap_or(u32::MAX)
-}
-
-/// A count in halves.
-pub(super) fn halves_of_count(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX).saturating_mul(2)
-}
-
-fn halves_of(number: &Decimal) -> i64 {
-    let Some(whole) = number.floor().to_i64() else {
-        return if number.is_sign_negative() { i64::MIN } else { i64::MAX };
-    };
-    whole.saturating_mul(2).saturating_add(i64::from(!number.fract().is_zero()))
 }
 
 /// The value that lies so much higher.

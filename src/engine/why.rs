@@ -3,21 +3,21 @@
 use super::catalog::{NodeId, Op};
 use super::effects::Reason;
 use super::evaluator::Evaluator;
-use super::value::Value;
+use super::value::{Type, Value};
 
 /// The conditions that made `id` what it is now: all of a true `and`, the true ones of an `or`, and the other way round.
 pub(super) fn reasons(evaluator: &mut Evaluator<'_>, id: NodeId) -> Vec<Reason> {
-    let mut reasons = Vec::new();
+    let mut reasons = Vec::with_capacity(1);
     collect(evaluator, id, &mut reasons);
     reasons
 }
 
 fn collect(evaluator: &mut Evaluator<'_>, id: NodeId, reasons: &mut Vec<Reason>) {
-    let holds = evaluator.is_true(id);
+    let holds = evaluator.truth(id);
     match &evaluator.node(id).op {
         Op::And(operands) | Op::Or(operands) => {
             for operand in operands {
-                if evaluator.is_true(*operand) == holds {
+                if evaluator.truth(*operand) == holds {
                     collect(evaluator, *operand, reasons);
                 }
             }
@@ -45,5 +45,8 @@ pub(super) fn telling_value(evaluator: &mut Evaluator<'_>, id: NodeId) -> Value 
         Op::IsKnown { operand, .. } => *operand,
         _ => id,
     };
+    if told == id && node.value_type == Type::Bool {
+        return Value::Bool(evaluator.truth(id));
+    }
     evaluator.value(told).clone()
 }
