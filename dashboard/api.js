@@ -78,6 +78,7 @@ export const members = (segment, after, limit) =>
 export const customer = (id) => json(`/v1/customers/${name(id)}`);
 export const explain = (id, segment) =>
   json(`/v1/customers/${name(id)}/explain${segment ? `?segment=${name(segment)}` : ""}`);
+export const past = (id, limit) => json(`/v1/customers/${name(id)}/changes?limit=${limit}`);
 export const recent = (filter) => json(`/v1/changes/recent?${new URLSearchParams(filter)}`);
 export const definitions = () => json("/v1/definitions");
 

@@ -246,6 +246,13 @@ fn changes_are_followed_and_gone_on_with_from_any_process() {
     let (_, recent) = other.get("/v1/changes/recent?segment=buyer");
     assert_eq!(recent["changes"][0]["customer_id"], "customer-007");
     assert_eq!(recent["changes"][0]["cause"]["type"], "purchase");
+    // What happened to one of them, from whichever process, the latest first.
+    let (_, past) = other.get("/v1/customers/customer-007/changes");
+    let told: Vec<_> = past["changes"].as_array().unwrap().iter().map(|change| change["segment"].clone()).collect();
+    assert_eq!(told, ["buyer", "clicker"], "{past}");
+    let (_, past) = one.get("/v1/customers/customer-007/changes?limit=1");
+    assert_eq!(past["changes"][0]["segment"], "buyer", "{past}");
+    assert_eq!(one.get("/v1/customers/nobody/changes").1["changes"], json!([]));
     for bad in ["x", "1.2", "1.2.-3"] {
         assert_eq!(one.get(&format!("/v1/changes?after={bad}")).0, 400, "{bad}");
     }

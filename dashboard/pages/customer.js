@@ -8,6 +8,8 @@ import * as words from "../words.js";
 
 /** With more segments than this only those they are in are explained by themselves. */
 const EXPLAINED_MAX = 200;
+/** The timeline goes back so many changes. */
+const PAST_MAX = 200;
 
 export async function show(place, { argument: id, signal }) {
   const known = h("div", { class: "known" });
@@ -20,15 +22,17 @@ export async function show(place, { argument: id, signal }) {
     complaint,
     h("div", { class: "columns wide" }, h("div", { class: "stack" }, segments.element), h("div", { class: "stack" }, known, card("Timeline", null, timeline))),
   );
+  // Read once, because it is looked for among the changes of many others; what comes after that is recent.
+  const past = api.past(id, PAST_MAX).catch(() => null);
   let round = 0;
   await every(3000, signal, async () => {
     try {
-      const [customer, recent] = await Promise.all([api.customer(id), api.recent({ customer: id, limit: 25 }).catch(() => null)]);
+      const [customer, recent, before] = await Promise.all([api.customer(id), api.recent({ customer: id, limit: 100 }).catch(() => null), past]);
       if (signal.aborted) return;
       fill(complaint);
       text(lead, summary(customer));
       showKnown(known, customer);
-      showTimeline(timeline, customer, recent);
+      showTimeline(timeline, customer, [...(recent?.changes ?? []), ...(before?.changes ?? [])]);
       // It is more work to tell than all the rest.
       if (round++ % 3 === 0) await segments.update(customer);
     } catch (error) {
@@ -57,8 +61,8 @@ function showKnown(known, customer) {
 }
 
 /** The changes that are still at hand, and before those what the memberships tell. */
-function showTimeline(timeline, customer, recent) {
-  const changes = recent?.changes ?? [];
+function showTimeline(timeline, customer, known) {
+  const changes = [...new Map(known.map((change) => [change.change_id, change])).values()];
   const told = new Set(changes.map((change) => `${change.segment} ${change.at}`));
   const earlier = customer.memberships
     .filter(({ segment, since }) => !told.has(`${segment} ${since}`))

@@ -22,10 +22,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc::{OwnedPermit, Sender, channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::worker::feed::{Feed, Following, Place, Told};
+use crate::worker::feed::{Feed, Following, Past, Place, Told};
 
 use super::problem::Problem;
-use super::{Shared, segments};
+use super::{Shared, customers, segments};
 
 /// Streams at a time.
 pub(super) const STREAMS_MAX: usize = 64;
@@ -54,6 +54,13 @@ pub(super) struct Which {
 pub(super) struct Latest {
     segment: Option<String>,
     customer: Option<String>,
+    limit: Option<usize>,
+}
+
+/// How many of a customer's latest changes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Theirs {
     limit: Option<usize>,
 }
 
@@ -130,10 +137,7 @@ pub(super) async fn recent(
     if let Some(segment) = &which.segment {
         segments::must_exist(&shared, segment)?;
     }
-    let limit = which.limit.unwrap_or(RECENT_DEFAULT);
-    if !(1..=RECENT_MAX).contains(&limit) {
-        return Err(Problem::bad_request(format!("`limit` must be between 1 and {RECENT_MAX}")));
-    }
+    let limit = limit_of(which.limit)?;
     let feed = shared.sources.feed.get().cloned().ok_or_else(Problem::no_answer)?;
     let recent = tokio::task::spawn_blocking(move || feed.recent()).await;
     let recent = recent.map_err(|_| Problem::internal("reading the changes failed"))?;
@@ -145,6 +149,33 @@ pub(super) async fn recent(
     let of = told.iter().filter(|told| told.is_of(which.segment.as_deref(), which.customer.as_deref()));
     let changes: Vec<_> = of.take(limit).map(|told| &told.change).collect();
     Ok(Json(json!({"looked_at": recent.len(), "since": since, "changes": changes})))
+}
+
+/// `GET /v1/customers/{id}/changes?limit=`
+pub(super) async fn of_customer(
+    State(shared): State<Shared>,
+    id: customers::Id,
+    which: Result<Query<Theirs>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let customer_id = customers::customer_id(id)?;
+    let Query(Theirs { limit }) = which.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let limit = limit_of(limit)?;
+    let feed = shared.sources.feed.get().cloned().ok_or_else(Problem::no_answer)?;
+    let past = tokio::task::spawn_blocking(move || feed.of_customer(&customer_id, limit)).await;
+    let past = past.map_err(|_| Problem::internal("reading the changes failed"))?;
+    let Past { changes, looked_at, oldest } = past.map_err(|error| Problem::broker(error.to_string()))?;
+    let since = oldest.as_ref().map(|oldest| oldest.text("at"));
+    let changes: Vec<_> = changes.into_iter().map(|told| told.change).collect();
+    Ok(Json(json!({"looked_at": looked_at, "since": since, "changes": changes})))
+}
+
+fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(RECENT_DEFAULT);
+    if (1..=RECENT_MAX).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::bad_request(format!("`limit` must be between 1 and {RECENT_MAX}")))
+    }
 }
 
 async fn following(feed: &Feed) -> Result<Following, Problem> {

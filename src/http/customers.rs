@@ -20,7 +20,8 @@ const AGAIN: Duration = Duration::from_millis(300);
 /// No customer id is longer, bytes.
 const ID_BYTES_MAX: usize = 4_096;
 
-type Id = Result<Path<String>, PathRejection>;
+/// The customer of a path.
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// What `explain` takes.
 #[derive(Debug, Deserialize)]
@@ -119,7 +120,7 @@ fn nowhere(problem: Problem) -> Local<Problem> {
     Local(std::collections::BTreeSet::new(), problem)
 }
 
-fn customer_id(id: Id) -> Result<String, Problem> {
+pub(super) fn customer_id(id: Id) -> Result<String, Problem> {
     let Path(id) = id.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     if id.len() > ID_BYTES_MAX {
         return Err(Problem::bad_request(format!("no customer id is longer than {ID_BYTES_MAX} bytes")));

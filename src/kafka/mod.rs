@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod log;
 pub mod members;
 pub mod merge;
+pub mod partitioner;
 pub(crate) mod pause;
 pub mod reader;
 pub mod registry;

@@ -19,6 +19,8 @@ pub struct Record {
     pub partition: usize,
     /// Its offset.
     pub offset: i64,
+    /// Its key.
+    pub key: Vec<u8>,
     /// Its value.
     pub value: Vec<u8>,
 }
@@ -84,9 +86,17 @@ impl Tail {
     /// # Errors
     /// When librdkafka refuses.
     pub fn start(&self, offsets: &[i64]) -> Result<(), KafkaError> {
+        self.start_some(offsets.iter().copied().enumerate())
+    }
+
+    /// Reads only these partitions, from these offsets on.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn start_some(&self, offsets: impl IntoIterator<Item = (usize, i64)>) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in offsets.iter().enumerate() {
-            list.add_partition_offset(&self.topic, number(partition), Offset::Offset(*offset))
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, number(partition), Offset::Offset(offset))
                 .map_err(|error| KafkaError::of(self.topic.as_str(), &error))?;
         }
         self.consumer.assign(&list).map_err(|error| KafkaError::of(self.topic.as_str(), &error))
@@ -102,6 +112,7 @@ impl Tail {
             Some(Ok(message)) => Ok(Some(Record {
                 partition: usize::try_from(message.partition()).unwrap_or_default(),
                 offset: message.offset(),
+                key: message.key().unwrap_or_default().to_vec(),
                 value: message.payload().unwrap_or_default().to_vec(),
             })),
             Some(Err(error)) if matches!(error, RdKafkaError::MessageConsumptionFatal(_)) => {

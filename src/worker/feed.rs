@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json};
 use tokio::sync::broadcast;
 
+use crate::kafka::partitioner::partition_of;
 use crate::kafka::tail::{Record, Tail};
 use crate::kafka::{Clients, KafkaError, Stop, patiently};
 use crate::wire::change::{ChangeReader, NoChange};
@@ -20,6 +21,9 @@ use super::clock::{now, since};
 const RECENT: usize = 5_000;
 /// Changes handed out and not yet taken, before a follower counts as too slow.
 const BEHIND_MAX: usize = 2_048;
+/// So many of the latest changes are looked through for those of one customer, and for so long.
+const PAST: i64 = 100_000;
+const PAST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the topic is read on after the last who followed.
 const LINGER: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(100);
@@ -49,6 +53,17 @@ impl Told {
         segment.is_none_or(|name| self.text("segment") == name)
             && customer_id.is_none_or(|id| self.text("customer_id") == id)
     }
+}
+
+/// What is found of a customer in the changes that were looked through.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// Their latest changes, newest first.
+    pub changes: Vec<Told>,
+    /// How many changes were looked at.
+    pub looked_at: usize,
+    /// The oldest of those, whosever it is.
+    pub oldest: Option<Told>,
 }
 
 /// The changes of an application. Clones are the same.
@@ -116,6 +131,40 @@ impl Feed {
     pub fn recent(&self) -> Result<Vec<Arc<Told>>, KafkaError> {
         let live = self.live()?;
         Ok(live.iter().flat_map(|live| live.recent.iter().rev().cloned()).collect())
+    }
+
+    /// A customer's latest changes. Waits for the broker.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn of_customer(&self, customer_id: &str, limit: usize) -> Result<Past, KafkaError> {
+        let tail = Tail::connect(&self.0.clients, &self.0.topic)?;
+        let reader = reader()?;
+        let extents = tail.extents()?;
+        let partition = partition_of(customer_id.as_bytes(), extents.len());
+        let Some(extent) = extents.get(partition) else { return Ok(Past::default()) };
+        let mut place = vec![0; extents.len()];
+        place[partition] = extent.low.max(extent.high - PAST);
+        tail.start_some([(partition, place[partition])])?;
+        let mut past = Past::default();
+        let began = now();
+        while place[partition] < extent.high && began.elapsed() < PAST_PATIENCE && !self.is_ending() {
+            let Some(record) = tail.poll(POLL)? else {
+                place = tail.positions(&place);
+                continue;
+            };
+            place[partition] = record.offset + 1;
+            past.looked_at += 1;
+            if past.oldest.is_none() {
+                past.oldest = told(&reader, &record);
+            }
+            if record.key == customer_id.as_bytes() {
+                past.changes.extend(told(&reader, &record));
+            }
+        }
+        past.changes.reverse();
+        past.changes.truncate(limit);
+        Ok(past)
     }
 
     /// Gives `each` what was committed between two places, in order for each partition, until it breaks off. `gap` is
