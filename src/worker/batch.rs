@@ -518,9 +518,14 @@ fn merge_instant(decoded: &Decoded, tools: &Tools<'_>) -> i64 {
     }
 }
 
-/// Since when the end of an empty topic must have been asked for, for this message to be next. In live traffic any news
-/// will do: what the broker gets next is fetched within milliseconds.
+/// Since when the end of an empty topic must have been asked for, for this message to be next. In live traffic news from
+/// about its own time will do: what came to another topic more than a second before it is then known, even if the broker
+/// could not be reached when it came.
 fn trusted_since(fetched: &Fetched<impl LogMessage>, wall_ms: i64) -> i64 {
-    let is_backlog = fetched.message.timestamp_ms().is_some_and(|timestamp| timestamp < wall_ms - BACKLOG_MS);
-    if is_backlog { wall_ms - BELIEVED_MS } else { i64::MIN }
+    match fetched.message.timestamp_ms() {
+        Some(timestamp) if timestamp < wall_ms - BACKLOG_MS => wall_ms - BELIEVED_MS,
+        // Its sender's clock may be ahead of ours.
+        Some(timestamp) => timestamp.min(wall_ms) - BACKLOG_MS,
+        None => i64::MIN,
+    }
 }

@@ -19,6 +19,8 @@ pub mod query;
 mod report;
 mod restore;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod status;
 pub mod supervisor;
 pub mod world;

@@ -1,0 +1,174 @@
+//! What must be true in the end, whatever happened: the invariants I1 to I10.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::broker::Broker;
+use super::run::PARTITIONS;
+use super::scene::Scene;
+use super::traffic::{INPUTS, Reference};
+use crate::engine::effects::Change;
+use crate::partition::is_customer;
+use crate::store::Store as _;
+use crate::wire;
+use crate::wire::change::{membership_key, write_json, write_membership_json};
+use crate::worker::dead_letter::Explanation;
+use crate::worker::marker::{MARKER_KEY, Marker, StoredMarker};
+
+/// Keys and their last values.
+type Latest = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// All that is not as an engine that never failed would have left it.
+pub(super) fn check(scene: &Scene, reference: &mut Reference, directories: &[PathBuf]) -> Vec<String> {
+    let broker = scene.broker();
+    let mut complaints = Vec::new();
+    for number in 0..PARTITIONS {
+        let markers = markers(&broker, number);
+        complaints.extend(going_on(number, &markers));
+        complaints.extend(agreeing(&broker, number, markers.last()));
+        let clock = markers.last().and_then(|marker| marker.clock).unwrap_or(i64::MIN);
+        let (expected, changelog) = (reference.finish(number, clock), latest(&broker, "segue-changelog", number));
+        complaints.extend(same("I1 state of", &customers(expected), &customers(changelog.clone())));
+        for directory in directories {
+            let path = directory.join("segue").join(format!("partition-{number}"));
+            complaints.extend(stored(scene, &broker, number, &path, &changelog));
+        }
+    }
+    complaints.extend(changed(&broker, &reference.changes));
+    complaints.extend(members(&broker, &reference.changes));
+    complaints.extend(refused(&broker, &reference.refused));
+    let open = broker.topics.iter().filter(|(_, partitions)| partitions.iter().any(|one| one.stable() != one.high()));
+    complaints.extend(open.map(|(topic, _)| format!("I5 {topic} has an open transaction")));
+    complaints
+}
+
+fn markers(broker: &Broker, number: i32) -> Vec<Marker> {
+    let records = broker.partition("segue-changelog", number).committed();
+    let markers = records.filter(|(_, slot)| slot.record.key.as_deref() == Some(MARKER_KEY));
+    markers.map(|(_, slot)| Marker::decode(slot.record.value.as_deref().unwrap_or_default()).unwrap()).collect()
+}
+
+/// I8: offsets, clock and number of a partition's transactions go on from one to the next. Compaction takes some away.
+fn going_on(number: i32, markers: &[Marker]) -> Vec<String> {
+    let pairs = markers.iter().zip(markers.iter().skip(1));
+    let goes_on = |(one, next): &(&Marker, &Marker)| {
+        next.transaction > one.transaction
+            && next.clock >= one.clock
+            && one.offsets.iter().all(|(topic, offset)| next.offsets.get(topic) >= Some(offset))
+    };
+    let complaint = |(one, next)| format!("I8 partition {number} goes from {one:?} to {next:?}");
+    pairs.filter(|pair| !goes_on(pair)).map(complaint).collect()
+}
+
+/// I3: the last marker and the group name the same offsets.
+fn agreeing(broker: &Broker, number: i32, marker: Option<&Marker>) -> Vec<String> {
+    let of_marker = |topic: &str| marker.and_then(|marker| marker.offsets.get(topic)).copied();
+    let pairs =
+        INPUTS.iter().map(|(_, topic)| (*topic, of_marker(topic), broker.committed(topic, number).ok().flatten()));
+    let differ = pairs.filter(|(_, marker, group)| marker != group);
+    differ.map(|(topic, marker, group)| format!("I3 {topic} {number}: marker {marker:?}, group {group:?}")).collect()
+}
+
+fn latest(broker: &Broker, topic: &str, number: i32) -> Latest {
+    let records = broker.partition(topic, number).committed();
+    records.map(|(_, slot)| (slot.record.key.clone().unwrap_or_default(), slot.record.value.clone())).collect()
+}
+
+fn customers(latest: Latest) -> Latest {
+    latest.into_iter().filter(|(key, value)| is_customer(key) && value.is_some()).collect()
+}
+
+fn same(what: &str, expected: &Latest, found: &Latest) -> Vec<String> {
+    let keys = expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key)));
+    let differ = keys.filter(|key| expected.get(*key) != found.get(*key));
+    let text = |value: Option<&Option<Vec<u8>>>| {
+        let customer = value.and_then(|value| wire::customer::decode(value.as_deref()?).ok());
+        customer.map_or_else(|| "nothing".to_owned(), |customer| format!("{customer:?}"))
+    };
+    let complaint = |key: &Vec<u8>| {
+        let (expected, found) = (text(expected.get(key)), text(found.get(key)));
+        format!("{what} {}: expected {expected}, found {found}", String::from_utf8_lossy(key))
+    };
+    differ.map(complaint).collect()
+}
+
+/// I4: a store lists its customers under their deadlines, and what the changelog holds from its marker on makes it whole.
+fn stored(scene: &Scene, broker: &Broker, number: i32, path: &Path, changelog: &Latest) -> Vec<String> {
+    let disks = scene.disks();
+    let Some(store) = disks.get(path) else { return Vec::new() };
+    // One that was left half filled has none.
+    let Some(marker) = store.marker().unwrap() else { return Vec::new() };
+    let position = StoredMarker::decode(&marker).unwrap().changelog_position;
+    let entries = store.scan(None, usize::MAX).unwrap().into_iter();
+    let mut found = customers(entries.map(|(key, value)| (key, Some(value))).collect());
+    let deadline = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+        let customer = wire::customer::decode(value.as_deref()?).ok()?;
+        Some((customer.deadline?, key.clone()))
+    };
+    let mut expected: Vec<_> = found.iter().filter_map(deadline).collect();
+    expected.sort_unstable();
+    let listed = store.due(i64::MAX, None, usize::MAX).unwrap();
+    let mut complaints = Vec::new();
+    if listed != expected {
+        complaints.push(format!("I4 {} lists {listed:?} instead of {expected:?}", path.display()));
+    }
+    let ahead = broker.partition("segue-changelog", number).committed().filter(|(offset, _)| *offset >= position);
+    found.extend(ahead.map(|(_, slot)| (slot.record.key.clone().unwrap_or_default(), slot.record.value.clone())));
+    complaints.extend(same("I4 store of", &customers(changelog.clone()), &customers(found)));
+    complaints
+}
+
+/// I2: each customer's changes, in order: none lost, doubled or changed.
+fn changed(broker: &Broker, expected: &BTreeMap<String, Vec<Change>>) -> Vec<String> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, slot) in (0..PARTITIONS).flat_map(|number| broker.partition("changes", number).committed()) {
+        let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+        found.entry(text(&slot.record.key)).or_default().push(text(&slot.record.value));
+    }
+    let json = |change: &Change| {
+        let mut bytes = Vec::new();
+        write_json(change, &mut bytes);
+        String::from_utf8(bytes).unwrap()
+    };
+    let customers = expected.keys().chain(found.keys().filter(|id| !expected.contains_key(*id)));
+    let mut complaints = Vec::new();
+    for id in customers {
+        let expected: Vec<String> = expected.get(id).into_iter().flatten().map(json).collect();
+        let found = found.get(id).cloned().unwrap_or_default();
+        if expected != found {
+            let at = expected.iter().zip(&found).take_while(|(expected, found)| expected == found).count();
+            let (expected, found) = (expected.get(at), found.get(at));
+            complaints.push(format!("I2 change {at} of {id}:\n  expected {expected:?}\n  found    {found:?}"));
+        }
+    }
+    complaints
+}
+
+/// I2 for memberships: the last one of each customer and segment.
+fn members(broker: &Broker, changes: &BTreeMap<String, Vec<Change>>) -> Vec<String> {
+    let mut expected = Latest::new();
+    for change in changes.values().flatten() {
+        let mut bytes = Vec::new();
+        write_membership_json(change, &mut bytes);
+        let key = membership_key(&change.customer_id, &change.segment).into_bytes();
+        expected.insert(key, change.entered.then_some(bytes));
+    }
+    let found: Latest = (0..PARTITIONS).flat_map(|number| latest(broker, "memberships", number)).collect();
+    let keys = expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key)));
+    let differ = keys.filter(|key| expected.get(*key) != found.get(*key));
+    differ.map(|key| format!("I2 membership {} differs", String::from_utf8_lossy(key))).collect()
+}
+
+/// I10: each record that is refused has one dead letter, and nothing else has one.
+fn refused(broker: &Broker, expected: &[(String, i32, i64)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (_, slot) in (0..PARTITIONS).flat_map(|number| broker.partition("dead_letters", number).committed()) {
+        let mut headers = slot.record.headers.clone();
+        let Explanation { topic, partition, offset, .. } = Explanation::take(&mut headers).unwrap();
+        found.push((topic, partition, offset));
+    }
+    let mut expected = expected.to_vec();
+    expected.sort();
+    found.sort();
+    if found == expected { Vec::new() } else { vec![format!("I10 dead letters {found:?}, expected {expected:?}")] }
+}

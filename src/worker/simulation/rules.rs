@@ -1,0 +1,38 @@
+//! The rules that exactly-once rests on, each broken on purpose: in the simulated world, never in what ships.
+
+/// A rule that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Break {
+    /// After an abort, input goes on where it had got to.
+    NoRewind,
+    /// Offsets are sent with the generation of the first assignment.
+    CachedGeneration,
+    /// The changelog is read up to the last stable offset instead of its end.
+    RestoreToStable,
+    /// What is sent to the changelog is in the store at once.
+    StoreFirst,
+    /// Partitions that are taken away are worked on.
+    NoTeardown,
+    /// The broker takes what a producer sends that was replaced.
+    NoFencing,
+    /// The broker takes offsets from whoever is no member any more.
+    NoGeneration,
+    /// The producer goes on after a transaction in doubt.
+    NotRenewed,
+    /// A transaction in doubt is taken for an aborted one.
+    DoubtIsAbort,
+}
+
+impl Break {
+    pub(super) const ALL: [Self; 9] = [
+        Self::NoRewind,
+        Self::CachedGeneration,
+        Self::RestoreToStable,
+        Self::StoreFirst,
+        Self::NoTeardown,
+        Self::NoFencing,
+        Self::NoGeneration,
+        Self::NotRenewed,
+        Self::DoubtIsAbort,
+    ];
+}

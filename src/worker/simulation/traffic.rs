@@ -1,0 +1,213 @@
+//! What customers do in a run, and what an engine that never failed says of it.
+//!
+//! Which changes there are depends on timing in two ways, and neither is a matter of faults, so the traffic avoids both.
+//! Across topics, order is by arrival where two records of a customer are less than a second old: here a customer who turns
+//! to another topic is silent for longer than that, and than any record is late. And a record that comes after the partition
+//! clock has passed it meets flips that have happened: here grace is longer than anything comes late. Within a topic there is
+//! disorder, there are ties, duplicates, and records that are refused.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use jiff::tz::TimeZone;
+
+use super::broker::Upstream;
+use super::random::Random;
+use super::schedule::START_MS;
+use crate::definition::load_texts;
+use crate::engine::Engine;
+use crate::engine::catalog::Catalog;
+use crate::engine::customer::Limits;
+use crate::engine::effects::{Change, Outcome};
+use crate::engine::record::{Body, Envelope, Origin, Record};
+use crate::partition::{ErasureKey, Partition};
+use crate::store::memory::MemoryStore;
+use crate::telemetry::Telemetry;
+use crate::wire::json::JsonDecoder;
+use crate::wire::schema::SchemaSet;
+
+/// Segments that depend on order, on pairs across topics, on consent and on time alone.
+const DEFINITIONS: &str = r"
+segments:
+  - {name: regular, when: count(click) >= 5}
+  - {name: browsing, when: count(click over 8s) >= 3}
+  - {name: converted, when: did(click then purchase within 9s over 15s)}
+  - {name: warm, when: did(purchase over 6s), until: count(click over 5s) >= 2}
+  - {name: abandoned, when: did(cart_abandonment without purchase within 4s over 9s)}
+  - {name: spender, when: sum(purchase.total over 20s) >= 30}
+  - {name: gone_quiet, when: did(click) and not did(click over 5s)}
+  - {name: mail, when: did(click over 10s), purpose: marketing}
+";
+
+/// Event types or kinds of record, and their topics, by lane.
+pub(super) const INPUTS: [(&str, &str); 5] = [
+    ("click", "clicks"),
+    ("purchase", "purchases"),
+    ("cart_abandonment", "carts"),
+    ("consent", "consents"),
+    ("erasure", "erasures"),
+];
+
+/// How late a record is at most.
+const LATE_MS: i64 = 1_500;
+/// How long a customer is silent before turning to another topic.
+const SILENT_MS: i64 = 3_200;
+
+/// What is the same in all runs.
+pub(super) struct Site {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) schemas: Arc<SchemaSet>,
+    pub(super) telemetry: Telemetry,
+}
+
+/// What is the same in all runs.
+pub(super) fn site() -> &'static Site {
+    static SITE: OnceLock<Site> = OnceLock::new();
+    SITE.get_or_init(|| {
+        let schemas = SchemaSet::shipped().unwrap();
+        let files = [("set.yaml".to_owned(), DEFINITIONS.to_owned())];
+        let catalog = load_texts(&files, schemas.schemas(), TimeZone::UTC).unwrap().catalog;
+        Site { catalog: Arc::new(catalog), schemas: Arc::new(schemas), telemetry: Telemetry::new().unwrap() }
+    })
+}
+
+/// Limits of the engines: time enough for everything to arrive.
+pub(super) fn limits() -> Limits {
+    Limits { grace_ms: 8_000, ..Limits::default() }
+}
+
+/// A record on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    pub(super) at: i64,
+    pub(super) lane: usize,
+    pub(super) customer: String,
+    pub(super) value: Vec<u8>,
+    pub(super) how: Upstream,
+    pub(super) is_refused: bool,
+}
+
+impl Arrival {
+    /// Whether readers of committed records see it.
+    pub(super) fn is_seen(&self) -> bool {
+        self.how != Upstream::Transaction { commit: false }
+    }
+}
+
+/// What arrives in a run, in order.
+pub(super) fn arrivals(random: &mut Random, n_customers: usize, duration_ms: i64) -> Vec<Arrival> {
+    let mut arrivals = Vec::new();
+    for number in 0..n_customers {
+        let customer = format!("customer-{number}");
+        let (mut at, mut lane) = (START_MS + random.between(0, 3_000), 0);
+        let mut events: Vec<Arrival> = Vec::new();
+        while at < START_MS + duration_ms {
+            let lanes = [0, 0, 0, 1, 1, 2, 3, 4];
+            let next = if random.chance(450) { *random.pick(&lanes) } else { lane };
+            // Erasures are rare.
+            let next = if next == 4 && random.chance(600) { lane } else { next };
+            at += if next == lane { random.between(0, 1_500) } else { SILENT_MS + random.between(0, 1_500) };
+            lane = next;
+            let former = events.last().filter(|former| former.lane == lane && !former.is_refused).cloned();
+            let arrival = match former {
+                Some(former) if random.chance(80) => Arrival { at, how: Upstream::Plain, ..former },
+                _ => arrival(random, &customer, lane, at, events.len()),
+            };
+            events.push(arrival);
+        }
+        arrivals.extend(events);
+    }
+    arrivals.sort_by_key(|arrival| arrival.at);
+    arrivals
+}
+
+fn arrival(random: &mut Random, customer: &str, lane: usize, at: i64, number: usize) -> Arrival {
+    // Some come in order, some late, some at one instant.
+    let occurred_at = match random.below(3) {
+        0 => at,
+        1 => at - random.between(0, LATE_MS),
+        _ => (at - LATE_MS / 2) / 500 * 500,
+    };
+    let is_ahead = random.chance(20);
+    let occurred_at = if is_ahead { at + 86_400_000 } else { occurred_at };
+    let kind = INPUTS[lane].0;
+    let more = match kind {
+        "purchase" => r#","order_id":"o","total":12.5,"currency":"EUR","items":[]"#.to_owned(),
+        "cart_abandonment" => r#","cart_id":"c","cart_value":3,"currency":"EUR","items":[]"#.to_owned(),
+        "consent" => format!(r#","purpose":"marketing","granted":{}"#, random.chance(700)),
+        _ => String::new(),
+    };
+    let is_garbage = random.chance(20);
+    let value = if is_garbage {
+        format!("{{no record {number}").into_bytes()
+    } else {
+        format!(
+            r#"{{"type":"{kind}","event_id":"{number}","customer_id":"{customer}","occurred_at":{occurred_at}{more}}}"#
+        )
+        .into_bytes()
+    };
+    let how = match random.below(10) {
+        0 => Upstream::Transaction { commit: true },
+        1 => Upstream::Transaction { commit: false },
+        _ => Upstream::Plain,
+    };
+    Arrival { at, lane, customer: customer.to_owned(), value, how, is_refused: is_ahead || is_garbage }
+}
+
+/// An engine that never fails, and takes each record in as it arrives.
+pub(super) struct Reference {
+    partitions: Vec<Partition<MemoryStore>>,
+    json: JsonDecoder,
+    /// Records refused, as topic, partition and offset.
+    pub(super) refused: Vec<(String, i32, i64)>,
+    pub(super) changes: BTreeMap<String, Vec<Change>>,
+}
+
+impl Reference {
+    pub(super) fn new(n_partitions: i32) -> Self {
+        let site = site();
+        let partition = |_| {
+            let engine = Engine::new(site.catalog.clone(), limits());
+            Partition::new(engine, MemoryStore::default(), ErasureKey::default(), None)
+        };
+        Self {
+            partitions: (0..n_partitions).map(partition).collect(),
+            json: JsonDecoder::new(&site.schemas, &site.catalog),
+            refused: Vec::new(),
+            changes: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn offer(&mut self, arrival: &Arrival, number: i32, offset: i64) {
+        let topic = INPUTS[arrival.lane].1;
+        if !arrival.is_seen() {
+            return;
+        }
+        if arrival.is_refused {
+            self.refused.push((topic.to_owned(), number, offset));
+            return;
+        }
+        let mut record = Record { envelope: Envelope::default(), body: Body::Erasure };
+        self.json.decode_into(&arrival.value, &mut record).unwrap();
+        let origin = Origin { topic: topic.into(), partition: number, offset };
+        let partition = &mut self.partitions[usize::try_from(number).unwrap()];
+        let outcome = partition.offer(&record, &origin, Some(arrival.at)).unwrap();
+        assert!(!matches!(outcome, Outcome::Refused(_)), "refused: {}", String::from_utf8_lossy(&arrival.value));
+    }
+
+    /// Lets happen what the clock of a partition has passed; gives the customers as the changelog should hold them.
+    pub(super) fn finish(&mut self, number: i32, clock: i64) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let partition = &mut self.partitions[usize::try_from(number).unwrap()];
+        partition.advance(clock, usize::MAX).unwrap();
+        for change in partition.take_changes() {
+            self.changes.entry(change.customer_id.to_string()).or_default().push(change);
+        }
+        let mut customers = BTreeMap::new();
+        let told: Result<(), ()> = partition.changed(|key, value| {
+            customers.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+            Ok(())
+        });
+        told.unwrap();
+        customers
+    }
+}
