@@ -166,6 +166,8 @@ impl Sender {
         config
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "1")
+            // Else a thousand requests a second queue up in a broker that is slower than that.
+            .set("max.in.flight.requests.per.connection", "4")
             .set("queue.buffering.max.messages", "2000000");
         let encoder = Encoder::new(&SchemaSet::shipped()?).context("a shipped schema is missing")?;
         Ok(Self { producer: config.create()?, encoder })

@@ -19,6 +19,8 @@ use super::{Clients, KafkaError, Stop, patiently};
 
 /// One call of librdkafka; it is repeated while it says that this makes sense.
 const CALL: Duration = Duration::from_secs(5);
+/// Between two looks whether the broker has all that was sent.
+const LOOK_AGAIN: Duration = Duration::from_micros(250);
 /// A call that takes this long will not return.
 const OVERDUE: Duration = Duration::from_mins(1);
 
@@ -152,7 +154,8 @@ impl Producer {
             match self.inner.send(queued) {
                 Ok(()) => break,
                 Err((RdKafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                    self.inner.poll(Duration::from_millis(1));
+                    std::thread::sleep(LOOK_AGAIN);
+                    self.inner.poll(Duration::ZERO);
                     queued = refused;
                 }
                 Err((error, _)) => return Err(undelivered(record.topic, &error)),
@@ -206,7 +209,9 @@ impl Producer {
         // Deliveries fail by themselves once their time is over, so this ends.
         let deadline = now() + OVERDUE;
         while self.inner.in_flight_count() > 0 {
-            self.inner.poll(Duration::from_millis(1));
+            // To poll for a millisecond is to poll without a pause: less than one is left at once.
+            std::thread::sleep(LOOK_AGAIN);
+            self.inner.poll(Duration::ZERO);
             if now() > deadline {
                 return Err(Failure::Doubt("deliveries neither succeed nor fail".to_owned()));
             }
