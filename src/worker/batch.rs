@@ -219,13 +219,15 @@ impl<'c, W: World> Owned<'c, W> {
         }
         for _ in 0..budget {
             let wall_ms = tools.wall_ms;
-            match self.merge.next(|fetched| trusted_since(fetched, wall_ms)) {
+            match self.merge.next(|fetched| trusted_since(fetched.message.timestamp_ms(), wall_ms)) {
                 Next::Take(lane) => {
                     if !self.settle(lane, tools) {
                         return Ok(Wants::Schema);
                     }
                     // What the schema brought to light may not be next.
-                    if self.merge.next(|fetched| trusted_since(fetched, wall_ms)) != Next::Take(lane) {
+                    if self.merge.next(|fetched| trusted_since(fetched.message.timestamp_ms(), wall_ms))
+                        != Next::Take(lane)
+                    {
                         continue;
                     }
                     if !self.make_way(lane, wall_ms)? {
@@ -521,11 +523,31 @@ fn merge_instant(decoded: &Decoded, tools: &Tools<'_>) -> i64 {
 /// Since when the end of an empty topic must have been asked for, for this message to be next. In live traffic news from
 /// about its own time will do: what came to another topic more than a second before it is then known, even if the broker
 /// could not be reached when it came.
-fn trusted_since(fetched: &Fetched<impl LogMessage>, wall_ms: i64) -> i64 {
-    match fetched.message.timestamp_ms() {
+fn trusted_since(timestamp_ms: Option<i64>, wall_ms: i64) -> i64 {
+    match timestamp_ms {
         Some(timestamp) if timestamp < wall_ms - BACKLOG_MS => wall_ms - BELIEVED_MS,
         // Its sender's clock may be ahead of ours.
         Some(timestamp) => timestamp.min(wall_ms) - BACKLOG_MS,
         None => i64::MIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_of_a_topics_end_is_as_recent_as_what_it_lets_pass() {
+        let now = 1_000_000;
+        let cases = [
+            (None, i64::MIN, "nothing is known of when it came"),
+            (Some(now - BACKLOG_MS - 1), now - BELIEVED_MS, "of a backlog: just asked for"),
+            (Some(now - BACKLOG_MS), now - 2 * BACKLOG_MS, "live: what came a second before it is known"),
+            (Some(now), now - BACKLOG_MS, "this instant"),
+            (Some(now + 60_000), now - BACKLOG_MS, "by a clock that is ahead of ours"),
+        ];
+        for (timestamp, expected, what) in cases {
+            assert_eq!(trusted_since(timestamp, now), expected, "{what}");
+        }
     }
 }

@@ -42,17 +42,6 @@ fn first_failing(first: u64, count: u64, broken: Option<Break>) -> Option<(u64, 
     failed.into_inner().unwrap()
 }
 
-/// Seeds that once came out wrong, and what was wrong.
-const ONCE_WRONG: [(u64, &str); 1] =
-    [(2_073, "what came to several topics during an outage was taken in the order in which it was fetched")];
-
-#[test]
-fn what_was_once_wrong_is_right() {
-    for (seed, what) in ONCE_WRONG {
-        assert_eq!(simulate(seed, None).complaints, Vec::<String>::new(), "seed {seed}: {what}");
-    }
-}
-
 /// Steps at which processes are killed, those of a commit and of a restore and the requests between them.
 const STEPS: [&str; 19] = [
     "sending",
