@@ -96,6 +96,13 @@ impl Server {
         ticks / 100.0
     }
 
+    /// The most memory it has had, bytes.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
     /// Whether its output says this.
     pub fn has_said(&self, words: &str) -> bool {
         fs::read_to_string(&self.log).unwrap_or_default().contains(words)
