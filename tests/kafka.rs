@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use segue::kafka::changelog::Changelog;
 use segue::kafka::consumer::{Consumer, Event, Membership, Message, Offsets};
+use segue::kafka::log::{LogConsumer as _, LogMessage as _, LogProducer as _};
 use segue::kafka::topics::{COMPACTED, Topics, Wanted};
 use segue::kafka::transaction::{Failure, Outgoing, Producer};
 use segue::kafka::watchdog::Watchdog;

@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::config::{Config, duration_ms};
+use crate::kafka::log::LogProducer as _;
 use crate::kafka::reader::{From, Reader, Received};
 use crate::kafka::transaction::{Outgoing, Producer};
 use crate::kafka::watchdog::Watchdog;

@@ -243,14 +243,12 @@ impl Series {
     /// The same of a count, which is quickly counted down.
     #[must_use]
     pub fn count_holds_until(&self, view: &View<'_>, holds: impl Fn(u64) -> bool) -> (bool, i64) {
-        let (until, entries) = match self {
-            Self::Entries(_) => (i64::MAX, self.live(view)),
-            Self::Whole { start, accumulator } => {
-                let count = if *start == view.start() { accumulator.count() } else { 0 };
-                let matters = view.period_end < i64::MAX && count > 0 && holds(count) != holds(0);
-                return (holds(count), if matters { view.period_end } else { i64::MAX });
-            }
-        };
+        if let Self::Whole { start, accumulator } = self {
+            let count = if *start == view.start() { accumulator.count() } else { 0 };
+            let matters = view.period_end < i64::MAX && count > 0 && holds(count) != holds(0);
+            return (holds(count), if matters { view.period_end } else { i64::MAX });
+        }
+        let entries = self.live(view);
         let mut count = entries.iter().map(|entry| entry.accumulator.count()).sum();
         let holds_now = holds(count);
         for entry in entries {
@@ -259,7 +257,7 @@ impl Series {
                 return (holds_now, view.leaves_at(entry.youngest));
             }
         }
-        (holds_now, until)
+        (holds_now, i64::MAX)
     }
 
     fn entries_hold_until(&self, view: &View<'_>, holds: impl Fn(&Value) -> bool) -> (bool, i64) {

@@ -106,7 +106,7 @@ pub(super) async fn follow(
     let after = header.or_else(|| which.after.clone()).filter(|id| !id.is_empty());
     let after = after.map(|id| place_in(&id).ok_or_else(|| Problem::bad_request(bad_id(&id)))).transpose()?;
     let one_of_many = shared.streams.clone().try_acquire_owned().map_err(|_| Problem::too_many_streams())?;
-    let feed = shared.sources.feed.get().cloned().ok_or_else(Problem::no_answer)?;
+    let feed = feed_of(&shared)?;
     let following = following(&feed).await?;
     if let Some(after) = &after
         && after.len() != following.place.len()
@@ -138,10 +138,7 @@ pub(super) async fn recent(
         segments::must_exist(&shared, segment)?;
     }
     let limit = limit_of(which.limit)?;
-    let feed = shared.sources.feed.get().cloned().ok_or_else(Problem::no_answer)?;
-    let recent = tokio::task::spawn_blocking(move || feed.recent()).await;
-    let recent = recent.map_err(|_| Problem::internal("reading the changes failed"))?;
-    let recent = recent.map_err(|error| Problem::broker(error.to_string()))?;
+    let recent = ask(feed_of(&shared)?, Feed::recent).await?;
     let mut told: Vec<&Arc<Told>> = recent.iter().collect();
     // Partitions are read one after the other: in order of time, the latest first.
     told.sort_by(|a, b| (b.text("at"), b.offset).cmp(&(a.text("at"), a.offset)));
@@ -160,10 +157,8 @@ pub(super) async fn of_customer(
     let customer_id = customers::customer_id(id)?;
     let Query(Theirs { limit }) = which.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let limit = limit_of(limit)?;
-    let feed = shared.sources.feed.get().cloned().ok_or_else(Problem::no_answer)?;
-    let past = tokio::task::spawn_blocking(move || feed.of_customer(&customer_id, limit)).await;
-    let past = past.map_err(|_| Problem::internal("reading the changes failed"))?;
-    let Past { changes, looked_at, oldest } = past.map_err(|error| Problem::broker(error.to_string()))?;
+    let past = ask(feed_of(&shared)?, move |feed| feed.of_customer(&customer_id, limit)).await?;
+    let Past { changes, looked_at, oldest } = past;
     let since = oldest.as_ref().map(|oldest| oldest.text("at"));
     let changes: Vec<_> = changes.into_iter().map(|told| told.change).collect();
     Ok(Json(json!({"looked_at": looked_at, "since": since, "changes": changes})))
@@ -178,11 +173,22 @@ fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
+fn feed_of(shared: &Shared) -> Result<Feed, Problem> {
+    shared.sources.feed.get().cloned().ok_or_else(Problem::no_answer)
+}
+
+/// Asks the feed, which may wait for the broker, on a thread that may.
+async fn ask<T: Send + 'static, E: ToString + Send + 'static>(
+    feed: Feed,
+    question: impl FnOnce(&Feed) -> Result<T, E> + Send + 'static,
+) -> Result<T, Problem> {
+    let answer = tokio::task::spawn_blocking(move || question(&feed)).await;
+    let answer = answer.map_err(|_| Problem::internal("reading the changes failed"))?;
+    answer.map_err(|error| Problem::broker(error.to_string()))
+}
+
 async fn following(feed: &Feed) -> Result<Following, Problem> {
-    let feed = feed.clone();
-    let following = tokio::task::spawn_blocking(move || feed.follow()).await;
-    let following = following.map_err(|_| Problem::internal("following the changes failed"))?;
-    following.map_err(|error| Problem::broker(error.to_string()))
+    ask(feed.clone(), Feed::follow).await
 }
 
 impl Follower {

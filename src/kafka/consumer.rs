@@ -19,6 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use super::handover::{Handover, TopicPartition};
+use super::log::{LogConsumer, LogMessage};
 use super::members::client_id;
 use super::{Clients, GroupProtocol, KafkaError};
 
@@ -223,31 +224,6 @@ impl Consumer {
         })
     }
 
-    /// Serves the group, whose decisions become [events](Self::event); to be called often. Gives a record that was fetched
-    /// before its queue was made.
-    ///
-    /// # Errors
-    /// When fetching cannot go on. Brokers that are away are no error here: they are waited for.
-    pub fn serve(&self) -> Result<Option<Message<'_>>, KafkaError> {
-        self.message(self.inner.poll(Duration::ZERO))
-    }
-
-    /// The next record of a topic and partition, if it is fetched.
-    ///
-    /// # Errors
-    /// As [`serve`](Self::serve).
-    pub fn take(&self, lane: usize, partition: i32) -> Result<Option<Message<'_>>, KafkaError> {
-        match self.queue(lane, partition) {
-            Some(queue) => self.message(queue.poll(Duration::ZERO)),
-            None => Ok(None),
-        }
-    }
-
-    /// Waits until something is fetched that was waited for; not longer than `timeout`, and sometimes less.
-    pub fn wait(&self, timeout: Duration) {
-        std::thread::park_timeout(timeout);
-    }
-
     fn queue(&self, lane: usize, partition: i32) -> Option<&PartitionQueue<Context>> {
         let cell = self.queues.get(lane)?.get(usize::try_from(partition).ok()?)?;
         if cell.get().is_none() {
@@ -285,41 +261,6 @@ impl Consumer {
         }
     }
 
-    /// What the group decided since it was last asked.
-    pub fn event(&self) -> Option<Event> {
-        let mut events = self.inner.context().lock();
-        match events.pop_front()? {
-            RawEvent::Revoke { lost, partitions } => {
-                if let Some(handover) = &self.handover {
-                    handover.want_back(partitions);
-                }
-                Some(Event::Revoked { lost })
-            }
-            RawEvent::Torn(why) => Some(Event::Torn(why)),
-            event if self.handover.as_ref().is_some_and(|handover| !handover.is_put_down()) => {
-                events.push_front(event);
-                Some(Event::Revoked { lost: false })
-            }
-            event => {
-                let given = if let RawEvent::Assign(given) = event { Some(given) } else { None };
-                let partitions = match (&self.handover, given) {
-                    (None, given) => given.unwrap_or_default(),
-                    (Some(handover), given) => {
-                        if let Some(given) = given {
-                            handover.take(&self.inner, given);
-                        }
-                        handover.take_up()
-                    }
-                };
-                let (whole, torn) = self.whole_numbers(&partitions);
-                if let Some(why) = torn {
-                    events.push_front(RawEvent::Torn(why));
-                }
-                Some(Event::Assigned(whole))
-            }
-        }
-    }
-
     /// The numbers that are ours of every topic, and what is wrong with the first that is not.
     fn whole_numbers(&self, partitions: &[(String, i32)]) -> (BTreeSet<i32>, Option<String>) {
         let mut numbers: BTreeSet<i32> = partitions.iter().map(|(_, number)| *number).collect();
@@ -340,76 +281,6 @@ impl Consumer {
         (numbers, torn)
     }
 
-    /// Fetches from these offsets on, and nothing else.
-    ///
-    /// # Errors
-    /// When librdkafka refuses.
-    pub fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
-        let list =
-            self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))?;
-        match &self.handover {
-            Some(handover) => handover.fetch(&self.inner, &list),
-            None => self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error)),
-        }
-    }
-
-    /// Fetches nothing, and lets the group go on.
-    ///
-    /// # Errors
-    /// When librdkafka refuses.
-    pub fn unassign(&self) -> Result<(), KafkaError> {
-        let result = match &self.handover {
-            None => self.inner.unassign(),
-            Some(handover) => handover.put_down(&self.inner).map(|is_left| {
-                // What is left is ours again; what comes besides says so itself.
-                let mut events = self.inner.context().lock();
-                if is_left && !matches!(events.front(), Some(RawEvent::Assign(_) | RawEvent::Kept)) {
-                    events.push_front(RawEvent::Kept);
-                }
-            }),
-        };
-        result.map_err(|error| KafkaError::of("unassign", &error))
-    }
-
-    /// Whether another member took our name in the group, or still has it: nothing works any more, and another consumer is to
-    /// be made.
-    pub fn is_fenced(&self) -> bool {
-        let fatal = self.inner.client().fatal_error();
-        let codes = [RDKafkaErrorCode::FencedInstanceId, RDKafkaErrorCode::UnreleasedInstanceId];
-        fatal.is_some_and(|(code, _)| codes.contains(&code))
-    }
-
-    /// Whether the group has gone on without us: nothing can be committed.
-    pub fn is_lost(&self) -> bool {
-        self.inner.assignment_lost()
-    }
-
-    /// The group's offsets of these partitions of all topics. Transactions under way are waited for.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError> {
-        let list = self.list(self.each(partitions, Offset::Invalid))?;
-        let answer = self.inner.committed_offsets(list, ANSWER);
-        self.offsets("committed offsets", answer)
-    }
-
-    /// The offset that the next record of each topic and partition will have, as far as a reader of committed records sees.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub fn ends(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
-        self.ask(of, Offset::End)
-    }
-
-    /// The offset of the first record that each topic and partition still has.
-    ///
-    /// # Errors
-    /// When the broker does not answer.
-    pub fn beginnings(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
-        self.ask(of, Offset::Beginning)
-    }
-
     /// One request per broker, however many partitions are asked about.
     fn ask(&self, of: impl IntoIterator<Item = (usize, i32)>, what: Offset) -> Result<Offsets, KafkaError> {
         let list = self.list(of.into_iter().map(|(lane, partition)| (lane, partition, what)))?;
@@ -418,14 +289,6 @@ impl Consumer {
         }
         let answer = self.inner.offsets_for_times(list, ANSWER);
         self.offsets("offsets", answer)
-    }
-
-    /// The fetch positions: they go past offsets that hold no records.
-    ///
-    /// # Errors
-    /// When librdkafka refuses.
-    pub fn positions(&self) -> Result<Offsets, KafkaError> {
-        self.offsets("positions", self.inner.position())
     }
 
     /// Whether we are in the group as of now, and the list of offsets for the transaction.
@@ -475,45 +338,141 @@ fn refused(what: &str, message: String) -> KafkaError {
     KafkaError::Refused { what: what.to_owned(), message }
 }
 
-impl Message<'_> {
-    /// The topic, as its position in [`Membership::topics`].
-    pub fn lane(&self) -> usize {
+impl LogConsumer for Consumer {
+    type Message<'c> = Message<'c>;
+
+    fn serve(&self) -> Result<Option<Message<'_>>, KafkaError> {
+        self.message(self.inner.poll(Duration::ZERO))
+    }
+
+    fn take(&self, lane: usize, partition: i32) -> Result<Option<Message<'_>>, KafkaError> {
+        match self.queue(lane, partition) {
+            Some(queue) => self.message(queue.poll(Duration::ZERO)),
+            None => Ok(None),
+        }
+    }
+
+    fn wait(&self, timeout: Duration) {
+        std::thread::park_timeout(timeout);
+    }
+
+    fn event(&self) -> Option<Event> {
+        let mut events = self.inner.context().lock();
+        match events.pop_front()? {
+            RawEvent::Revoke { lost, partitions } => {
+                if let Some(handover) = &self.handover {
+                    handover.want_back(partitions);
+                }
+                Some(Event::Revoked { lost })
+            }
+            RawEvent::Torn(why) => Some(Event::Torn(why)),
+            event if self.handover.as_ref().is_some_and(|handover| !handover.is_put_down()) => {
+                events.push_front(event);
+                Some(Event::Revoked { lost: false })
+            }
+            event => {
+                let given = if let RawEvent::Assign(given) = event { Some(given) } else { None };
+                let partitions = match &self.handover {
+                    Some(handover) => {
+                        if let Some(given) = given {
+                            handover.take(&self.inner, given);
+                        }
+                        handover.take_up()
+                    }
+                    None => given.unwrap_or_default(),
+                };
+                let (whole, torn) = self.whole_numbers(&partitions);
+                if let Some(why) = torn {
+                    events.push_front(RawEvent::Torn(why));
+                }
+                Some(Event::Assigned(whole))
+            }
+        }
+    }
+
+    fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
+        let list =
+            self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))?;
+        match &self.handover {
+            Some(handover) => handover.fetch(&self.inner, &list),
+            None => self.inner.assign(&list).map_err(|error| KafkaError::of("assign", &error)),
+        }
+    }
+
+    fn unassign(&self) -> Result<(), KafkaError> {
+        let result = match &self.handover {
+            None => self.inner.unassign(),
+            Some(handover) => handover.put_down(&self.inner).map(|is_left| {
+                // What is left is ours again; what comes besides says so itself.
+                let mut events = self.inner.context().lock();
+                if is_left && !matches!(events.front(), Some(RawEvent::Assign(_) | RawEvent::Kept)) {
+                    events.push_front(RawEvent::Kept);
+                }
+            }),
+        };
+        result.map_err(|error| KafkaError::of("unassign", &error))
+    }
+
+    fn is_fenced(&self) -> bool {
+        let fatal = self.inner.client().fatal_error();
+        let codes = [RDKafkaErrorCode::FencedInstanceId, RDKafkaErrorCode::UnreleasedInstanceId];
+        fatal.is_some_and(|(code, _)| codes.contains(&code))
+    }
+
+    fn is_lost(&self) -> bool {
+        self.inner.assignment_lost()
+    }
+
+    fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError> {
+        let list = self.list(self.each(partitions, Offset::Invalid))?;
+        let answer = self.inner.committed_offsets(list, ANSWER);
+        self.offsets("committed offsets", answer)
+    }
+
+    fn ends(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
+        self.ask(of, Offset::End)
+    }
+
+    fn beginnings(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
+        self.ask(of, Offset::Beginning)
+    }
+
+    fn positions(&self) -> Result<Offsets, KafkaError> {
+        self.offsets("positions", self.inner.position())
+    }
+}
+
+impl LogMessage for Message<'_> {
+    fn lane(&self) -> usize {
         self.lane
     }
 
-    /// The partition.
-    pub fn partition(&self) -> i32 {
+    fn partition(&self) -> i32 {
         self.inner.partition()
     }
 
-    /// The offset.
-    pub fn offset(&self) -> i64 {
+    fn offset(&self) -> i64 {
         self.inner.offset()
     }
 
-    /// The time the broker or the producer gave it, milliseconds since the epoch.
-    pub fn timestamp_ms(&self) -> Option<i64> {
+    fn timestamp_ms(&self) -> Option<i64> {
         self.inner.timestamp().to_millis()
     }
 
-    /// The key.
-    pub fn key(&self) -> Option<&[u8]> {
+    fn key(&self) -> Option<&[u8]> {
         self.inner.key()
     }
 
-    /// The value.
-    pub fn value(&self) -> Option<&[u8]> {
+    fn value(&self) -> Option<&[u8]> {
         self.inner.payload()
     }
 
-    /// The last header of this name.
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
+    fn header(&self, name: &str) -> Option<&[u8]> {
         let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);
         headers.filter(|header| header.key == name).last().and_then(|header| header.value)
     }
 
-    /// Its headers, in order.
-    pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
+    fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
         let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);
         headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
     }

@@ -1,13 +1,13 @@
 //! What a worker asks of Kafka, and no more: the seam at which a simulation takes the place of librdkafka.
 //!
-//! What each call promises is said where it is done: [`super::consumer`], [`super::transaction`], [`super::changelog`].
+//! librdkafka's side of it is in [`super::consumer`], [`super::transaction`] and [`super::changelog`].
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::changelog::{Changelog, Entry, Extent};
-use super::consumer::{Consumer, Event, Membership, Message, Offsets};
+use super::consumer::{Consumer, Event, Membership, Offsets};
 use super::topics::Topics;
 use super::transaction::{Failure, Outgoing, Producer};
 use super::watchdog::Watchdog;
@@ -66,42 +66,93 @@ pub trait LogConsumer: Sized {
     where
         Self: 'c;
 
-    /// As [`Consumer::serve`].
+    /// Serves the group, whose decisions become [events](Self::event); to be called often. Gives a record that was fetched
+    /// before its queue was made.
+    ///
+    /// # Errors
+    /// When fetching cannot go on. Brokers that are away are no error here: they are waited for.
     fn serve(&self) -> Result<Option<Self::Message<'_>>, KafkaError>;
-    /// As [`Consumer::take`].
+
+    /// The next record of a topic and partition, if it is fetched.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
     fn take(&self, lane: usize, partition: i32) -> Result<Option<Self::Message<'_>>, KafkaError>;
-    /// As [`Consumer::wait`].
+
+    /// Waits until something is fetched that was waited for; not longer than `timeout`, and sometimes less.
     fn wait(&self, timeout: Duration);
-    /// As [`Consumer::event`].
+
+    /// What the group decided since it was last asked.
     fn event(&self) -> Option<Event>;
-    /// As [`Consumer::assign`].
+
+    /// Fetches from these offsets on, and nothing else.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
     fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError>;
-    /// As [`Consumer::unassign`].
+
+    /// Fetches nothing, and lets the group go on.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
     fn unassign(&self) -> Result<(), KafkaError>;
-    /// As [`Consumer::is_fenced`].
+
+    /// Whether another member took our name in the group, or still has it: nothing works any more, and another consumer is to
+    /// be made.
     fn is_fenced(&self) -> bool;
-    /// As [`Consumer::is_lost`].
+
+    /// Whether the group has gone on without us: nothing can be committed.
     fn is_lost(&self) -> bool;
-    /// As [`Consumer::committed`].
+
+    /// The group's offsets of these partitions of all topics. Transactions under way are waited for.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
     fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError>;
-    /// As [`Consumer::ends`].
+
+    /// The offset that the next record of each topic and partition will have, as far as a reader of committed records sees.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
     fn ends(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError>;
-    /// As [`Consumer::beginnings`].
+
+    /// The offset of the first record that each topic and partition still has.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
     fn beginnings(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError>;
-    /// As [`Consumer::positions`].
+
+    /// The fetch positions: they go past offsets that hold no records.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
     fn positions(&self) -> Result<Offsets, KafkaError>;
 }
 
-/// A fetched record. As [`Message`].
-#[expect(missing_docs, reason = "said at the type that was there first")]
+/// A fetched record.
 pub trait LogMessage {
+    /// The topic, as its position in [`Membership::topics`].
     fn lane(&self) -> usize;
+
+    /// The partition.
     fn partition(&self) -> i32;
+
+    /// The offset.
     fn offset(&self) -> i64;
+
+    /// The time the broker or the producer gave it, milliseconds since the epoch.
     fn timestamp_ms(&self) -> Option<i64>;
+
+    /// The key.
     fn key(&self) -> Option<&[u8]>;
+
+    /// The value.
     fn value(&self) -> Option<&[u8]>;
+
+    /// The last header of this name.
     fn header(&self, name: &str) -> Option<&[u8]>;
+
+    /// Its headers, in order.
     fn headers(&self) -> Vec<(String, Option<Vec<u8>>)>;
 }
 
@@ -110,15 +161,31 @@ pub trait LogProducer: Sized {
     /// Whose offsets join the transaction.
     type Consumer: LogConsumer;
 
-    /// As [`Producer::send`].
+    /// Sends a record as part of the transaction, which it begins if need be.
+    ///
+    /// # Errors
+    /// [`Failure::Doubt`] when librdkafka does not take it.
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure>;
-    /// As [`Producer::send_offsets`].
+
+    /// Puts the input offsets into the transaction, fenced by the group's generation as it is now.
+    ///
+    /// # Errors
+    /// When this member is not one of the group any more, or the broker refuses.
     fn send_offsets(&mut self, consumer: &Self::Consumer, offsets: &Offsets) -> Result<(), Failure>;
-    /// As [`Producer::commit`].
+
+    /// Commits, once the broker has all that was sent.
+    ///
+    /// # Errors
+    /// When a record was not taken, when it is aborted instead, or its outcome is not known.
     fn commit(&mut self) -> Result<(), Failure>;
-    /// As [`Producer::abort`].
+
+    /// Aborts what is under way.
+    ///
+    /// # Errors
+    /// [`Failure::Doubt`] when that fails, too.
     fn abort(&mut self) -> Result<(), Failure>;
-    /// As [`Producer::close`].
+
+    /// Gives up what is under way.
     fn close(self);
 }
 
@@ -162,115 +229,5 @@ impl Log for Clients {
 impl Clients {
     fn changelog<'a>(&'a self, Place { topic, partition, patience }: Place<'a>) -> Changelog<'a> {
         Changelog { clients: self, topic, partition, patience }
-    }
-}
-
-impl LogConsumer for Consumer {
-    type Message<'c> = Message<'c>;
-
-    fn serve(&self) -> Result<Option<Message<'_>>, KafkaError> {
-        self.serve()
-    }
-
-    fn take(&self, lane: usize, partition: i32) -> Result<Option<Message<'_>>, KafkaError> {
-        self.take(lane, partition)
-    }
-
-    fn wait(&self, timeout: Duration) {
-        self.wait(timeout);
-    }
-
-    fn event(&self) -> Option<Event> {
-        self.event()
-    }
-
-    fn assign(&self, offsets: &Offsets) -> Result<(), KafkaError> {
-        self.assign(offsets)
-    }
-
-    fn unassign(&self) -> Result<(), KafkaError> {
-        self.unassign()
-    }
-
-    fn is_fenced(&self) -> bool {
-        self.is_fenced()
-    }
-
-    fn is_lost(&self) -> bool {
-        self.is_lost()
-    }
-
-    fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError> {
-        self.committed(partitions)
-    }
-
-    fn ends(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
-        self.ends(of)
-    }
-
-    fn beginnings(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {
-        self.beginnings(of)
-    }
-
-    fn positions(&self) -> Result<Offsets, KafkaError> {
-        self.positions()
-    }
-}
-
-impl LogMessage for Message<'_> {
-    fn lane(&self) -> usize {
-        self.lane()
-    }
-
-    fn partition(&self) -> i32 {
-        self.partition()
-    }
-
-    fn offset(&self) -> i64 {
-        self.offset()
-    }
-
-    fn timestamp_ms(&self) -> Option<i64> {
-        self.timestamp_ms()
-    }
-
-    fn key(&self) -> Option<&[u8]> {
-        self.key()
-    }
-
-    fn value(&self) -> Option<&[u8]> {
-        self.value()
-    }
-
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.header(name)
-    }
-
-    fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
-        self.headers()
-    }
-}
-
-impl LogProducer for Producer {
-    type Consumer = Consumer;
-
-    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
-        self.send(record)
-    }
-
-    fn send_offsets(&mut self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Failure> {
-        self.send_offsets(consumer, offsets)
-    }
-
-    fn commit(&mut self) -> Result<(), Failure> {
-        self.commit()
-    }
-
-    fn abort(&mut self) -> Result<(), Failure> {
-        self.abort()
-    }
-
-    fn close(self) {
-        self.close();
     }
 }

@@ -63,6 +63,14 @@ impl Tail {
     /// # Errors
     /// When the broker does not answer, or there is no such topic.
     pub fn extents(&self) -> Result<Vec<Extent>, KafkaError> {
+        (0..self.n_partitions()?).map(|partition| self.extent(partition)).collect()
+    }
+
+    /// How many partitions there are, which is more than none.
+    ///
+    /// # Errors
+    /// When the broker does not answer, or there is no such topic.
+    pub fn n_partitions(&self) -> Result<usize, KafkaError> {
         let metadata = self.consumer.fetch_metadata(Some(&self.topic), ANSWER);
         let metadata = metadata.map_err(|error| KafkaError::of(self.topic.as_str(), &error))?;
         let count = metadata.topics().iter().find(|topic| topic.name() == self.topic);
@@ -71,14 +79,17 @@ impl Tail {
             let message = "the broker has no such topic yet".to_owned();
             return Err(KafkaError::Unavailable { what: self.topic.clone(), message });
         }
-        let extent = |partition: usize| {
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(&self.topic, number(partition), ANSWER)
-                .map_err(|error| KafkaError::of(self.topic.as_str(), &error))?;
-            Ok(Extent { low, high })
-        };
-        (0..count).map(extent).collect()
+        Ok(count)
+    }
+
+    /// What a partition holds that is committed.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub fn extent(&self, partition: usize) -> Result<Extent, KafkaError> {
+        let watermarks = self.consumer.fetch_watermarks(&self.topic, number(partition), ANSWER);
+        let (low, high) = watermarks.map_err(|error| KafkaError::of(self.topic.as_str(), &error))?;
+        Ok(Extent { low, high })
     }
 
     /// Reads from these offsets on, one for each partition.

@@ -14,6 +14,7 @@ use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
 use super::consumer::{Consumer, Offsets};
+use super::log::LogProducer;
 use super::watchdog::{Watchdog, now};
 use super::{Clients, KafkaError, Stop, patiently};
 
@@ -131,39 +132,6 @@ impl Producer {
         patiently(stop, attempt, on_wait)
     }
 
-    /// Gives up what is under way.
-    pub fn close(self) {
-        let Self { inner, watchdog, .. } = self;
-        watchdog.watch("closing a producer", OVERDUE, || drop(inner));
-    }
-
-    /// Sends a record as part of the transaction, which it begins if need be.
-    ///
-    /// # Errors
-    /// [`Failure::Doubt`] when librdkafka does not take it.
-    pub fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
-        self.begin()?;
-        let mut queued: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(record.topic);
-        queued.partition = record.partition;
-        queued.key = record.key;
-        queued.payload = record.value;
-        if !record.headers.is_empty() {
-            queued.headers = Some(headers(record.headers));
-        }
-        loop {
-            match self.inner.send(queued) {
-                Ok(()) => break,
-                Err((RdKafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
-                    std::thread::sleep(LOOK_AGAIN);
-                    self.inner.poll(Duration::ZERO);
-                    queued = refused;
-                }
-                Err((error, _)) => return Err(undelivered(record.topic, &error)),
-            }
-        }
-        Ok(())
-    }
-
     /// Begins a transaction, unless one is under way.
     ///
     /// # Errors
@@ -175,31 +143,6 @@ impl Producer {
         drop(self.undelivered());
         self.inner.begin_transaction().map_err(|error| Failure::Doubt(format!("begin: {error}")))?;
         self.begun = true;
-        Ok(())
-    }
-
-    /// Puts the input offsets into the transaction, fenced by the group's generation as it is now.
-    ///
-    /// # Errors
-    /// When this member is not one of the group any more, or the broker refuses.
-    pub fn send_offsets(&mut self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Failure> {
-        let list = consumer.offset_list(offsets).map_err(|error| Failure::Doubt(error.to_string()))?;
-        let Some(metadata) = consumer.group_metadata() else {
-            return Err(Failure::Aborted("the group has gone on without this member".to_owned()));
-        };
-        self.call("send_offsets_to_transaction", |inner| inner.send_offsets_to_transaction(&list, &metadata, CALL))
-            .map_err(|failure| self.undelivered().unwrap_or(failure))
-    }
-
-    /// Commits, once the broker has all that was sent.
-    ///
-    /// # Errors
-    /// When a record was not taken, when it is aborted instead, or its outcome is not known.
-    pub fn commit(&mut self) -> Result<(), Failure> {
-        self.settle()?;
-        self.call("commit_transaction", |inner| inner.commit_transaction(CALL))
-            .map_err(|failure| self.undelivered().unwrap_or(failure))?;
-        self.begun = false;
         Ok(())
     }
 
@@ -217,29 +160,6 @@ impl Producer {
             }
         }
         self.undelivered().map_or(Ok(()), Err)
-    }
-
-    /// Aborts what is under way.
-    ///
-    /// # Errors
-    /// [`Failure::Doubt`] when that fails, too.
-    pub fn abort(&mut self) -> Result<(), Failure> {
-        if !std::mem::take(&mut self.begun) {
-            return Ok(());
-        }
-        let is_done = AtomicBool::new(false);
-        let result = std::thread::scope(|scope| {
-            // What was not delivered yet fails now, and the call waits until that is fetched.
-            scope.spawn(|| {
-                while !is_done.load(Ordering::Relaxed) {
-                    self.inner.poll(Duration::from_millis(10));
-                }
-            });
-            let result = self.call("abort_transaction", |inner| inner.abort_transaction(CALL));
-            is_done.store(true, Ordering::Relaxed);
-            result
-        });
-        result.map_err(|failure| Failure::Doubt(failure.to_string()))
     }
 
     /// One transactional call, repeated while librdkafka says that it may be.
@@ -268,6 +188,74 @@ impl Producer {
     fn undelivered(&self) -> Option<Failure> {
         self.inner.poll(Duration::ZERO);
         self.inner.context().0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl LogProducer for Producer {
+    type Consumer = Consumer;
+
+    fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
+        self.begin()?;
+        let mut queued: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(record.topic);
+        queued.partition = record.partition;
+        queued.key = record.key;
+        queued.payload = record.value;
+        if !record.headers.is_empty() {
+            queued.headers = Some(headers(record.headers));
+        }
+        loop {
+            match self.inner.send(queued) {
+                Ok(()) => break,
+                Err((RdKafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), refused)) => {
+                    std::thread::sleep(LOOK_AGAIN);
+                    self.inner.poll(Duration::ZERO);
+                    queued = refused;
+                }
+                Err((error, _)) => return Err(undelivered(record.topic, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn send_offsets(&mut self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Failure> {
+        let list = consumer.offset_list(offsets).map_err(|error| Failure::Doubt(error.to_string()))?;
+        let Some(metadata) = consumer.group_metadata() else {
+            return Err(Failure::Aborted("the group has gone on without this member".to_owned()));
+        };
+        self.call("send_offsets_to_transaction", |inner| inner.send_offsets_to_transaction(&list, &metadata, CALL))
+            .map_err(|failure| self.undelivered().unwrap_or(failure))
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        self.settle()?;
+        self.call("commit_transaction", |inner| inner.commit_transaction(CALL))
+            .map_err(|failure| self.undelivered().unwrap_or(failure))?;
+        self.begun = false;
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.begun) {
+            return Ok(());
+        }
+        let is_done = AtomicBool::new(false);
+        let result = std::thread::scope(|scope| {
+            // What was not delivered yet fails now, and the call waits until that is fetched.
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    self.inner.poll(Duration::from_millis(10));
+                }
+            });
+            let result = self.call("abort_transaction", |inner| inner.abort_transaction(CALL));
+            is_done.store(true, Ordering::Relaxed);
+            result
+        });
+        result.map_err(|failure| Failure::Doubt(failure.to_string()))
+    }
+
+    fn close(self) {
+        let Self { inner, watchdog, .. } = self;
+        watchdog.watch("closing a producer", OVERDUE, || drop(inner));
     }
 }
 

@@ -219,15 +219,14 @@ impl<'c, W: World> Owned<'c, W> {
         }
         for _ in 0..budget {
             let wall_ms = tools.wall_ms;
-            match self.merge.next(|fetched| trusted_since(fetched.message.timestamp_ms(), wall_ms)) {
+            let trusted = |fetched: &Fetched<MessageOf<'c, W>>| trusted_since(fetched.message.timestamp_ms(), wall_ms);
+            match self.merge.next(trusted) {
                 Next::Take(lane) => {
                     if !self.settle(lane, tools) {
                         return Ok(Wants::Schema);
                     }
                     // What the schema brought to light may not be next.
-                    if self.merge.next(|fetched| trusted_since(fetched.message.timestamp_ms(), wall_ms))
-                        != Next::Take(lane)
-                    {
+                    if self.merge.next(trusted) != Next::Take(lane) {
                         continue;
                     }
                     if !self.make_way(lane, wall_ms)? {

@@ -140,10 +140,10 @@ impl Feed {
     pub fn of_customer(&self, customer_id: &str, limit: usize) -> Result<Past, KafkaError> {
         let tail = Tail::connect(&self.0.clients, &self.0.topic)?;
         let reader = reader()?;
-        let extents = tail.extents()?;
-        let partition = partition_of(customer_id.as_bytes(), extents.len());
-        let Some(extent) = extents.get(partition) else { return Ok(Past::default()) };
-        let mut place = vec![0; extents.len()];
+        let n_partitions = tail.n_partitions()?;
+        let partition = partition_of(customer_id.as_bytes(), n_partitions);
+        let extent = tail.extent(partition)?;
+        let mut place = vec![0; n_partitions];
         place[partition] = extent.low.max(extent.high - PAST);
         tail.start_some([(partition, place[partition])])?;
         let mut past = Past::default();

@@ -142,7 +142,7 @@ impl Site {
     pub fn start_failing(&self, data: &str, step: &str) -> Server {
         let mut command = self.command(data);
         command.env("SEGUE_FAIL_AT", step);
-        Server::start("segue", command, &self.directory.path().join(format!("{data}.log")))
+        self.serve(data, command)
     }
 
     /// Starts `segue run` where no file may have more than so many bytes: what is beyond cannot be written, as on a disk that
@@ -153,6 +153,10 @@ impl Site {
         // Whoever ignores the signal is told by an error.
         command.args(["-c", &format!("trap '' XFSZ; exec prlimit --fsize={file_bytes_max} \"$0\" \"$@\"")]);
         command.arg(segue.get_program()).args(segue.get_args());
+        self.serve(data, command)
+    }
+
+    fn serve(&self, data: &str, command: Command) -> Server {
         Server::start("segue", command, &self.directory.path().join(format!("{data}.log")))
     }
 
