@@ -101,7 +101,7 @@ fn deadline(store: &impl Store, key: &[u8], customer: &[u8]) -> Result<Option<i6
     if !is_customer(key) {
         return Ok(None);
     }
-    let customer = wire::customer::decode(customer)
+    let head = wire::customer::head(customer)
         .map_err(|_| StoreError::Unreadable { path: store.location(), what: "customer".to_owned() })?;
-    Ok(customer.deadline)
+    Ok(head.deadline)
 }

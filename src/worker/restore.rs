@@ -312,12 +312,12 @@ impl<W: World> Restore<'_, W> {
             let page = store.scan(after.as_deref(), PAGE)?;
             let mut deadlines = Vec::new();
             for (key, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
-                let customer = wire::customer::decode(bytes)
+                let head = wire::customer::head(bytes)
                     .map_err(|_| StoreError::Unreadable { path: store.location(), what: "customer".to_owned() })?;
-                for (segment, _) in customer.standings.iter().filter(|(_, standing)| standing.member) {
-                    *census.members.entry(*segment).or_default() += 1;
+                for segment in head.memberships {
+                    *census.members.entry(segment).or_default() += 1;
                 }
-                deadlines.extend(customer.deadline.map(|deadline| (deadline, key.as_slice())));
+                deadlines.extend(head.deadline.map(|deadline| (deadline, key.as_slice())));
             }
             census.n_deadlines += deadlines.len() as u64;
             if list {

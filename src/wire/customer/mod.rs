@@ -1,8 +1,9 @@
 //! The stored form of a customer: what RocksDB and the changelog hold.
 //!
-//! One version byte, then the fields of [`Customer`] in order. Instants are distances from own time, lists have a length
-//! in front, names are the stable hashes of the catalog. A new field goes at the end, with a new version byte; version 1
-//! stays readable.
+//! One version byte, then own time, what [`head`] tells (the deadline, the last erasure, the standings) and the other
+//! fields of [`Customer`] in order. Instants are distances from own time, lists have a length in front, names are the stable
+//! hashes of the catalog. A new field goes at the end, with a new version byte. Version 1, which had the head scattered among
+//! the rest, stays readable.
 
 mod bytes;
 
@@ -10,15 +11,27 @@ use std::sync::Arc;
 
 pub use bytes::Unreadable;
 use bytes::{Reader, Writer};
+use smallvec::SmallVec;
 
 use crate::engine::accumulator::{Accumulator, Hashes, Seen};
-use crate::engine::customer::{Customer, Dated, Schedule, Standing};
+use crate::engine::customer::{Customer, Dated, Standing};
 use crate::engine::pattern::{Keys, Occurrence, PatternState, Rank};
 use crate::engine::series::{Entry, Series};
 use crate::engine::value::Value;
 
 /// The version written today.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The first one, whose head is not in front.
+const SCATTERED: u8 = 1;
+
+/// What can be told of a stored customer without reading them whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Head {
+    /// When time alone may next change something, milliseconds since the epoch.
+    pub deadline: Option<i64>,
+    /// The segments they are in, by key.
+    pub memberships: SmallVec<[u64; 16]>,
+}
 
 /// The bytes of a customer.
 #[must_use]
@@ -35,10 +48,16 @@ pub fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
     w.byte(VERSION);
     option(w, customer.own_time, Writer::instant);
     w.origin = customer.own_time.unwrap_or(0);
-    w.unsigned(customer.arrivals);
-    w.unsigned(customer.sequence);
     option(w, customer.deadline, Writer::instant);
     option(w, customer.erased_at, Writer::instant);
+    list(w, &customer.standings, |w, standing| {
+        w.byte(u8::from(standing.member) | u8::from(standing.when) << 1 | u8::from(standing.until) << 2);
+        if standing.member {
+            w.instant(standing.since);
+        }
+    });
+    w.unsigned(customer.arrivals);
+    w.unsigned(customer.sequence);
     w.length(customer.recent_ids.len());
     for (hash, at) in &customer.recent_ids {
         w.hash(*hash);
@@ -58,12 +77,6 @@ pub fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
         occurrences(w, &pattern.b);
     });
     list(w, &customer.holds, |w, since| w.instant(*since));
-    list(w, &customer.standings, |w, standing| {
-        w.byte(u8::from(standing.member) | u8::from(standing.when) << 1 | u8::from(standing.until) << 2);
-        if standing.member {
-            w.instant(standing.since);
-        }
-    });
     *bytes = writer.bytes;
 }
 
@@ -72,29 +85,66 @@ pub fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
 /// # Errors
 /// When they are damaged or of a version not known here.
 pub fn decode(bytes: &[u8]) -> Result<Customer, Unreadable> {
-    let mut reader = Reader { bytes, origin: 0 };
+    let (version, own_time, mut reader) = begin(bytes)?;
     let r = &mut reader;
-    if r.byte()? != VERSION {
+    let mut customer = Customer { own_time, ..Customer::default() };
+    if version == SCATTERED {
+        (customer.arrivals, customer.sequence) = (r.unsigned()?, r.unsigned()?);
+        (customer.deadline, customer.erased_at) = read_instants(r)?;
+    } else {
+        (customer.deadline, customer.erased_at) = read_instants(r)?;
+        customer.standings = read_list(r, read_standing)?;
+        (customer.arrivals, customer.sequence) = (r.unsigned()?, r.unsigned()?);
+    }
+    customer.recent_ids = (0..r.length()?).map(|_| Ok((r.hash()?, r.instant()?))).collect::<Result<_, _>>()?;
+    customer.profile = read_list(r, |r| Ok(Dated { value: read_value(r)?, at: r.instant()? }))?;
+    customer.consents = read_list(r, |r| Ok(Dated { value: r.byte()? != 0, at: r.instant()? }))?;
+    customer.aggregates = read_list(r, read_series)?;
+    customer.patterns = read_list(r, |r| Ok(PatternState { a: read_occurrences(r)?, b: read_occurrences(r)? }))?;
+    customer.holds = read_list(r, Reader::instant)?;
+    if version == SCATTERED {
+        customer.standings = read_list(r, read_standing)?;
+    }
+    if r.bytes.is_empty() { Ok(customer) } else { Err(Unreadable) }
+}
+
+/// What is in front in the bytes of a customer. Damage further on goes unnoticed.
+///
+/// # Errors
+/// When what is in front is damaged, or all of it is of a version not known here.
+pub fn head(bytes: &[u8]) -> Result<Head, Unreadable> {
+    let (version, _, mut reader) = begin(bytes)?;
+    if version == SCATTERED {
+        let Customer { deadline, standings, .. } = decode(bytes)?;
+        let memberships = standings.iter().filter(|(_, standing)| standing.member).map(|(segment, _)| *segment);
+        return Ok(Head { deadline, memberships: memberships.collect() });
+    }
+    let r = &mut reader;
+    let mut head = Head { deadline: read_instants(r)?.0, memberships: SmallVec::new() };
+    for _ in 0..r.length()? {
+        let segment = r.hash()?;
+        if read_standing(r)?.member {
+            head.memberships.push(segment);
+        }
+    }
+    Ok(head)
+}
+
+/// The version and own time, and the rest.
+fn begin(bytes: &[u8]) -> Result<(u8, Option<i64>, Reader<'_>), Unreadable> {
+    let mut reader = Reader { bytes, origin: 0 };
+    let version = reader.byte()?;
+    if !(SCATTERED..=VERSION).contains(&version) {
         return Err(Unreadable);
     }
-    let own_time = read_option(r, Reader::instant)?;
-    r.origin = own_time.unwrap_or(0);
-    let customer = Customer {
-        own_time,
-        arrivals: r.unsigned()?,
-        sequence: r.unsigned()?,
-        deadline: read_option(r, Reader::instant)?,
-        erased_at: read_option(r, Reader::instant)?,
-        recent_ids: (0..r.length()?).map(|_| Ok((r.hash()?, r.instant()?))).collect::<Result<_, _>>()?,
-        profile: read_list(r, |r| Ok(Dated { value: read_value(r)?, at: r.instant()? }))?,
-        consents: read_list(r, |r| Ok(Dated { value: r.byte()? != 0, at: r.instant()? }))?,
-        aggregates: read_list(r, read_series)?,
-        patterns: read_list(r, |r| Ok(PatternState { a: read_occurrences(r)?, b: read_occurrences(r)? }))?,
-        holds: read_list(r, Reader::instant)?,
-        standings: read_list(r, read_standing)?,
-        schedule: Schedule::default(),
-    };
-    if r.bytes.is_empty() { Ok(customer) } else { Err(Unreadable) }
+    let own_time = read_option(&mut reader, Reader::instant)?;
+    reader.origin = own_time.unwrap_or(0);
+    Ok((version, own_time, reader))
+}
+
+/// The deadline and the last erasure.
+fn read_instants(r: &mut Reader<'_>) -> Result<(Option<i64>, Option<i64>), Unreadable> {
+    Ok((read_option(r, Reader::instant)?, read_option(r, Reader::instant)?))
 }
 
 fn option<T>(w: &mut Writer, value: Option<T>, write: impl FnOnce(&mut Writer, T)) {
@@ -323,3 +373,5 @@ fn read_occurrences(r: &mut Reader<'_>) -> Result<Vec<Occurrence>, Unreadable> {
     }
     Ok(occurrences)
 }
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,7 @@ impl Disks {
         let mut stores = self.0.iter_mut();
         let of_process = stores.find(|(path, disk)| path.ends_with(&name) && disk.opened_by == Some(process));
         let Some((_, disk)) = of_process else { return };
-        let deadline = |bytes: &[u8]| wire::customer::decode(bytes).ok().and_then(|customer| customer.deadline);
+        let deadline = |bytes: &[u8]| wire::customer::head(bytes).ok().and_then(|head| head.deadline);
         let previous_deadline = disk.live.get(&key).unwrap().and_then(|bytes| deadline(&bytes));
         let deadline = sent.value.as_deref().and_then(deadline);
         let update = Update { key, value: sent.value.clone(), previous_deadline, deadline };
