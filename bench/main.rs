@@ -134,7 +134,8 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     for name in &args.only {
         tell(&format!("measuring {name}"));
         let mut contender = contender::start(name, &task(args, broker, directory, &places))?;
-        let profiler = args.profile.as_deref().map(|file| contender::profile(&contender.child, file)).transpose()?;
+        let profile = args.profile.as_deref().filter(|_| name == "segue");
+        let profiler = profile.map(|file| contender::profile(&contender.child, file)).transpose()?;
         all.push(measure::measure(broker, &mut contender)?);
         if let Some(mut profiler) = profiler {
             Command::new("kill").args(["-INT", &profiler.id().to_string()]).status()?;

@@ -1,5 +1,6 @@
 //! How this process runs: one YAML file, overridden key by key from the environment, checked as a whole.
 
+mod machine;
 mod print;
 mod setting;
 mod source;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::catalog::TimeZone;
 
+pub use machine::usable_memory_bytes;
 use setting::{Milliseconds, Setting};
 pub use setting::{duration_ms, time_zone};
 use source::{Place, Source};
@@ -163,7 +165,8 @@ pub struct Http {
 /// The database of customers.
 #[derive(Debug, Clone)]
 pub struct StoreLimits {
-    /// Bytes of all workers together: half for customers in memory, half for the database's cache and write buffers.
+    /// Bytes of all workers together: half for customers in memory, half for the database's cache and write buffers. A
+    /// quarter of what the process may use when not set.
     pub memory_bytes: usize,
 }
 
@@ -297,7 +300,7 @@ impl Default for Http {
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { memory_bytes: 1 << 30 }
+        Self { memory_bytes: machine::share_of(usable_memory_bytes()) }
     }
 }
 

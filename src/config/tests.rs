@@ -26,7 +26,9 @@ const BROKERS: &str = "kafka: {brokers: localhost:9092}\n";
 #[test]
 fn only_the_brokers_have_no_default() {
     let mut config = read(BROKERS, &[]).unwrap();
-    config.application.workers = 2;
+    assert_eq!(config.store.memory_bytes, StoreLimits::default().memory_bytes);
+    // Both follow the machine.
+    (config.application.workers, config.store.memory_bytes) = (2, 1 << 30);
     let expected = "\
 application:
   id: segue

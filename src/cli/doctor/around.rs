@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Config, usable_memory_bytes};
 use crate::definition;
 use crate::kafka::Stop;
 use crate::kafka::registry::Registry;
@@ -89,11 +89,10 @@ fn disk(config: &Config) -> Finding {
     }
 }
 
-/// What the process may use: the control group's limit, or what is there.
 fn memory(config: &Config) -> Finding {
     const CHECK: &str = "memory";
     let wanted = u64::try_from(config.store.memory_bytes).unwrap_or(u64::MAX).saturating_add(OTHER_MEMORY_BYTES);
-    let Some(limit) = memory_limit_bytes() else { return Finding::untold(CHECK, "the system does not tell") };
+    let Some(limit) = free_memory_bytes() else { return Finding::untold(CHECK, "the system does not tell") };
     let found = format!(
         "{} to be had; {} for the stores and {} besides are wanted",
         bytes_text(limit),
@@ -106,17 +105,14 @@ fn memory(config: &Config) -> Finding {
     Finding::good(CHECK, found)
 }
 
-fn memory_limit_bytes() -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let group = read("/sys/fs/cgroup/memory.max").and_then(|text| text.trim().parse().ok());
-    let there = read("/proc/meminfo").and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?.trim();
-        line.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    });
-    match (group, there) {
-        (Some(group), Some(there)) => Some(u64::min(group, there)),
-        (one, other) => one.or(other),
-    }
+/// What the process may use and nobody else does.
+fn free_memory_bytes() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available =
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024));
+    let usable = usable_memory_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+    usable.into_iter().chain(available).min()
 }
 
 fn files() -> Finding {
