@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, Reso
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
+use segue::kafka::changelog::Changelog;
+use segue::kafka::{Clients, Stop};
 use support::load::{DAY_MS, DEFINITIONS, now_ms, pause, ran_once, traffic, traffic_of_ran_once};
 use support::{Broker, Server, Site};
 
@@ -296,7 +300,8 @@ fn offsets_that_are_gone_stop_it() {
 
 #[test]
 #[ignore = "a measurement: cargo test --test restore -- --ignored --nocapture"]
-#[allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::disallowed_methods, reason = "a figure for people")]
+#[allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a figure for people")]
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a figure for people")]
 fn how_fast_a_lost_disk_is_filled_again() {
     let copies: usize = std::env::var("SEGUE_CUSTOMERS").map_or(1_000_000, |text| text.parse().unwrap());
     let site = ran_once();
@@ -305,12 +310,15 @@ fn how_fast_a_lost_disk_is_filled_again() {
     let customers = records.filter(|message| message.key.as_ref().is_some_and(|key| key.starts_with(b"c")));
     let values: Vec<Vec<u8>> = customers.filter_map(|message| message.value).collect();
     let bytes: usize = values.iter().map(Vec::len).sum();
-    let keys: Vec<String> = (0..copies).map(|copy| format!("ccopy-{copy}")).collect();
+    // In no order, as customers come.
+    let scattered = |copy: usize| copy.wrapping_mul(0x9e37_79b9_7f4a_7c15) as u32;
+    let keys: Vec<String> = (0..copies).map(|copy| format!("ccopy-{:08x}-{copy}", scattered(copy))).collect();
     // Fewer at a time than the producer's queue takes.
     for chunk in keys.chunks(50_000) {
         let records = chunk.iter().zip(values.iter().cycle()).map(|(key, value)| (key.as_str(), value.as_slice()));
         site.broker.produce(&changelog, 0, records);
     }
+    let read_seconds = seconds_to_read(&site, &changelog);
     let began = std::time::Instant::now();
     let mut engine = site.start_in("fresh");
     while !engine.has_said("put to work") {
@@ -319,9 +327,23 @@ fn how_fast_a_lost_disk_is_filled_again() {
     }
     let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), engine.cpu_seconds());
     println!(
-        "{copies} customers of {} bytes on average: {seconds:.1} s, {:.0} customers per second of processor time",
+        "{copies} customers of {} bytes on average: {seconds:.1} s, {cpu_seconds:.2} s of processor time, of which reading \
+         alone takes {read_seconds:.2}: {:.0} customers per second of it; {} MiB at most",
         bytes / values.len(),
-        copies as f64 / cpu_seconds
+        copies as f64 / cpu_seconds,
+        engine.peak_memory_bytes() >> 20
     );
+    std::thread::sleep(Duration::from_secs(10));
+    println!("{:.2} s of processor time ten seconds later", engine.cpu_seconds());
     Site::stop(engine);
+}
+
+/// Processor time for nothing but reading a changelog.
+fn seconds_to_read(site: &Site, changelog: &str) -> f64 {
+    let clients = Clients::new(&site.broker.address(), &BTreeMap::new()).unwrap();
+    let changelog = Changelog { clients: &clients, topic: changelog, partition: 0, patience: Duration::from_mins(1) };
+    let high = changelog.extent().unwrap().high;
+    let before = support::cpu_seconds_of(std::process::id());
+    changelog.read(0, high, &Stop::default(), |_| ControlFlow::Continue(())).unwrap();
+    support::cpu_seconds_of(std::process::id()) - before
 }

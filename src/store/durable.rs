@@ -25,17 +25,20 @@ pub trait Stores: Clone + Send + Sync + 'static {
 
 /// A store that outlives the process. Clones are the same store: one may flush and count while another is worked with.
 pub trait DurableStore: Store + Clone + Send + 'static {
-    /// Takes entries of the changelog as they are, without their deadlines: to fill an empty store fast. `None` removes.
-    ///
-    /// # Errors
-    /// When the database fails.
-    fn fill<'e>(&self, entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>) -> Result<(), StoreError>;
+    /// Takes what an empty store is filled with.
+    type Filling: Fill;
 
-    /// Lists customers under their deadlines, as the last step of filling an empty store.
+    /// Begins to fill it; it is empty.
     ///
     /// # Errors
-    /// When the database fails.
-    fn list<'e>(&self, deadlines: impl Iterator<Item = (i64, &'e [u8])>) -> Result<(), StoreError>;
+    /// When the disk fails.
+    fn start_filling(&self) -> Result<Self::Filling, StoreError>;
+
+    /// Looks at each entry, key and value, in order of keys.
+    ///
+    /// # Errors
+    /// What `each` gives, which breaks off, or when the database fails.
+    fn visit<E: From<StoreError>>(&self, each: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E>;
 
     /// Starts to write to disk what is only in memory, which bounds what a crash takes back. Does not wait.
     ///
@@ -51,6 +54,22 @@ pub trait DurableStore: Store + Clone + Send + 'static {
 
     /// Figures for metrics. One that the database does not give is 0.
     fn figures(&self) -> Figures;
+}
+
+/// Entries of the changelog on their way into an empty store, which has none of them before all have come.
+pub trait Fill: Sized {
+    /// Takes the next one; `None` removes what came under its key before.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError>;
+
+    /// Stores the last of each key, whole or not at all. Each is looked at once, in order of keys, and listed under the
+    /// deadline that `look` gives for it.
+    ///
+    /// # Errors
+    /// What `look` gives, which breaks off, or when the database fails.
+    fn finish<E: From<StoreError>>(self, look: impl FnMut(&[u8], &[u8]) -> Result<Option<i64>, E>) -> Result<(), E>;
 }
 
 /// Figures about one store, for metrics. Bytes unless the name says otherwise.

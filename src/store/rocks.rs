@@ -10,6 +10,9 @@
 //! | `d` | instant (8 bytes, big endian, sign flipped so that order is kept), the customer's key | nothing |
 //! | `m` | nothing | the marker |
 
+mod filling;
+mod sorting;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +23,15 @@ use rocksdb::{
 
 use super::durable::{DurableStore, Figures, Stores};
 use super::{Batch, Entry, Store, StoreError};
+pub use filling::RocksFilling;
 
 const CUSTOMER: u8 = b'c';
 const DEADLINE: u8 = b'd';
 const MARKER: [u8; 1] = [b'm'];
+/// So many stores are filled at a time, where memory is shared out.
+const STORES_FILLED: usize = 4;
+/// What is read at a time when everything is looked at, bytes.
+const READ_AHEAD_BYTES: usize = 1 << 20;
 const INSTANT_BYTES: usize = size_of::<i64>();
 
 /// Memory that all stores of a process share, and how many threads tidy up behind them.
@@ -49,6 +57,8 @@ pub struct Shared {
     cache: Cache,
     write_buffers: WriteBufferManager,
     background_jobs: i32,
+    /// Bytes of memory for each store that is being filled: a part of what is there for data being written.
+    room_to_fill: usize,
 }
 
 impl Shared {
@@ -58,7 +68,12 @@ impl Shared {
         // Never stall on the budget: writers that wait for each other's flushes have been seen to wait for ever.
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(budget.write_buffer_bytes, false, cache.clone());
-        Self { cache, write_buffers, background_jobs: budget.background_jobs }
+        Self {
+            cache,
+            write_buffers,
+            background_jobs: budget.background_jobs,
+            room_to_fill: budget.write_buffer_bytes / STORES_FILLED,
+        }
     }
 
     fn options(&self) -> Options {
@@ -114,6 +129,7 @@ impl Stores for Shared {
 pub struct RocksStore {
     database: Arc<DB>,
     path: PathBuf,
+    shared: Shared,
 }
 
 impl RocksStore {
@@ -126,7 +142,7 @@ impl RocksStore {
             std::fs::create_dir_all(parent).map_err(|error| failure(path, &error))?;
         }
         let database = DB::open(&shared.options(), path).map_err(|error| database_failure(path, error))?;
-        Ok(Self { database: Arc::new(database), path: path.to_path_buf() })
+        Ok(Self { database: Arc::new(database), path: path.to_path_buf(), shared: shared.clone() })
     }
 
     /// Removes the store of a directory, with all it holds. Nobody may have it open. A directory that does not exist is
@@ -209,23 +225,25 @@ fn following(mut key: Vec<u8>) -> Vec<u8> {
 }
 
 impl DurableStore for RocksStore {
-    fn fill<'e>(&self, entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>) -> Result<(), StoreError> {
-        let mut writes = WriteBatch::default();
-        for (key, value) in entries {
-            match value {
-                Some(value) => writes.put(customer_key(key), value),
-                None => writes.delete(customer_key(key)),
-            }
-        }
-        self.database.write_without_wal(writes).map_err(|error| self.failure(error))
+    type Filling = RocksFilling;
+
+    fn start_filling(&self) -> Result<RocksFilling, StoreError> {
+        RocksFilling::start(self)
     }
 
-    fn list<'e>(&self, deadlines: impl Iterator<Item = (i64, &'e [u8])>) -> Result<(), StoreError> {
-        let mut writes = WriteBatch::default();
-        for (deadline, key) in deadlines {
-            writes.put(deadline_key(deadline, key), []);
+    fn visit<E: From<StoreError>>(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound([CUSTOMER + 1]);
+        options.set_readahead_size(READ_AHEAD_BYTES);
+        // What is worked with afterwards is not what was looked at last.
+        options.fill_cache(false);
+        let mut entries = self.database.raw_iterator_opt(options);
+        entries.seek([CUSTOMER]);
+        while let Some((key, value)) = entries.item() {
+            each(key.get(1..).unwrap_or_default(), value)?;
+            entries.next();
         }
-        self.database.write_without_wal(writes).map_err(|error| self.failure(error))
+        Ok(entries.status().map_err(|error| self.failure(error))?)
     }
 
     fn start_flush(&self) -> Result<(), StoreError> {

@@ -165,19 +165,12 @@ impl Stopped {
 
     /// Each entry and its deadline, if it is a customer who has one.
     fn each_entry(&self, mut each: impl FnMut(&[u8], &[u8], Option<i64>)) -> Result<(), StoreError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.store.scan(after.as_deref(), PAGE)?;
-            for (key, value) in &page {
-                let unreadable = || StoreError::Unreadable { path: self.store.location(), what: "customer".to_owned() };
-                let customer = is_customer(key).then(|| wire::customer::decode(value).map_err(|_| unreadable()));
-                each(key, value, customer.transpose()?.and_then(|customer| customer.deadline));
-            }
-            match page.into_iter().next_back() {
-                Some((last, _)) => after = Some(last),
-                None => return Ok(()),
-            }
-        }
+        self.store.visit(|key, value| {
+            let unreadable = |_| StoreError::Unreadable { path: self.store.location(), what: "customer".to_owned() };
+            let head = is_customer(key).then(|| wire::customer::head(value).map_err(unreadable)).transpose()?;
+            each(key, value, head.and_then(|head| head.deadline));
+            Ok(())
+        })
     }
 }
 

@@ -15,10 +15,8 @@ use hashbrown::HashMap;
 use crate::kafka::changelog::Extent;
 use crate::kafka::log::{Log, Place};
 use crate::kafka::{KafkaError, Stop};
-use crate::partition::is_customer;
-use crate::store::durable::{DurableStore as _, Stores as _};
+use crate::store::durable::Stores as _;
 use crate::store::{Batch, Store as _, StoreError};
-use crate::wire;
 
 use super::clock::wall_ms;
 use super::failpoint::reach;
@@ -195,15 +193,14 @@ impl<W: World> Restore<'_, W> {
         let (mut store, stored) = self.open(extent)?;
         let from = stored.as_ref().map_or(extent.low, |stored| stored.changelog_position);
         self.remaining.store((extent.high - from).max(0), Ordering::Relaxed);
-        let is_fresh = stored.is_none();
-        let mut filling = Filling::new(&mut store, is_fresh, self.remaining);
+        let mut filling = Filling::new(&mut store, stored.is_none(), self.remaining)?;
         let ahead = Extent { low: from, ..extent };
         self.clients.read(changelog, ahead, self.stop, |entry| filling.take(&entry))?;
         let found = filling
-            .finish(|error, offset| self.marker_error(error, &format!("{} at offset {offset}", self.changelog)))?;
+            .marker(|error, offset| self.marker_error(error, &format!("{} at offset {offset}", self.changelog)))?;
         let marker = found.or_else(|| stored.map(|stored| stored.marker));
         self.verify(marker.as_ref())?;
-        let census = self.look_through(&store, is_fresh)?;
+        let census = filling.finish(self.stop)?;
         reach("restored");
         if let Some(marker) = &marker {
             let position = extent.high.max(from);
@@ -298,35 +295,5 @@ impl<W: World> Restore<'_, W> {
 
     fn marker_error(&self, error: &impl ToString, place: &str) -> RestoreError {
         RestoreError::Marker { partition: self.partition, message: error.to_string(), place: place.to_owned() }
-    }
-
-    /// Looks at every customer: counts them, and lists them under their deadlines where that is still to be done.
-    fn look_through(&self, store: &StoreOf<W>, list: bool) -> Result<Census, RestoreError> {
-        const PAGE: usize = 1_000;
-        let mut census = Census::default();
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            if self.stop.is_requested() {
-                return Err(KafkaError::Stopped.into());
-            }
-            let page = store.scan(after.as_deref(), PAGE)?;
-            let mut deadlines = Vec::new();
-            for (key, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
-                let head = wire::customer::head(bytes)
-                    .map_err(|_| StoreError::Unreadable { path: store.location(), what: "customer".to_owned() })?;
-                for segment in head.memberships {
-                    *census.members.entry(segment).or_default() += 1;
-                }
-                deadlines.extend(head.deadline.map(|deadline| (deadline, key.as_slice())));
-            }
-            census.n_deadlines += deadlines.len() as u64;
-            if list {
-                store.list(deadlines.into_iter())?;
-            }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE => after = Some(last.clone()),
-                _ => return Ok(census),
-            }
-        }
     }
 }

@@ -15,7 +15,7 @@ mod registry;
 mod site;
 
 pub use broker::{Broker, Message};
-pub use process::{Server, clients_home, free_port};
+pub use process::{Server, clients_home, cpu_seconds_of, free_port};
 pub use proxy::Proxy;
 pub use registry::Registry;
 pub use site::{Event, Site, Story, story};

@@ -22,6 +22,15 @@ pub struct Server {
     log: PathBuf,
 }
 
+/// The processor time a process has used, seconds.
+pub fn cpu_seconds_of(process: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // Ticks of user and system time; Linux has a hundred of them in a second.
+    let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
+}
+
 impl Server {
     /// Starts `command` with its output appended to `log`.
     pub fn start(name: &'static str, mut command: Command, log: &Path) -> Self {
@@ -89,11 +98,7 @@ impl Server {
 
     /// The processor time it has used, seconds.
     pub fn cpu_seconds(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        // Ticks of user and system time; Linux has a hundred of them in a second.
-        let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
-        ticks / 100.0
+        cpu_seconds_of(self.child.id())
     }
 
     /// The most memory it has had, bytes.

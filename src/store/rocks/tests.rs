@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::Update;
+use crate::store::durable::Fill as _;
 use crate::store::memory::MemoryStore;
 
 #[derive(Debug, Clone)]
@@ -174,4 +175,51 @@ fn figures_tell_what_is_there() {
     store.flush().unwrap();
     let figures = store.figures();
     assert!(figures.files_bytes > 0 && figures.entries_count > 0, "{figures:?}");
+}
+
+/// Fills a store with entries, `n_rounds` times each, the last of which counts; memory for a part of them.
+fn filled(path: &Path, n_customers: u32, n_rounds: u32) -> (RocksStore, MemoryStore) {
+    let mut memory = MemoryStore::default();
+    let store = RocksStore::open(path, &shared()).unwrap();
+    let mut filling = store.start_filling().unwrap();
+    for number in (0..n_rounds).flat_map(|round| (0..n_customers).map(move |customer| customer * n_rounds + round)) {
+        let key = format!("customer-{}", number.wrapping_mul(2_654_435_761) % n_customers).into_bytes();
+        let value = (number % 7 > 0).then(|| [number.to_be_bytes().as_slice(), &[7; 300]].concat());
+        filling.take(&key, value.as_deref()).unwrap();
+        let update = Update { key, value, previous_deadline: None, deadline: None };
+        memory.write(&Batch { updates: vec![update], marker: None }).unwrap();
+    }
+    let deadline = |value: &[u8]| value[3].is_multiple_of(2).then_some(i64::from(value[3]));
+    let finished: Result<(), StoreError> = filling.finish(|_, value| Ok(deadline(value)));
+    finished.unwrap();
+    for (key, value) in memory.scan(None, usize::MAX).unwrap() {
+        let update = Update { deadline: deadline(&value), key, value: Some(value), previous_deadline: None };
+        memory.write(&Batch { updates: vec![update], marker: None }).unwrap();
+    }
+    (store, memory)
+}
+
+#[test]
+fn a_store_that_was_filled_is_as_if_it_had_been_written() {
+    for (n_customers, n_rounds) in [(0, 1), (1, 1), (300, 3), (20_000, 2)] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0");
+        let (store, memory) = filled(&path, n_customers, n_rounds);
+        let mut visited = Vec::new();
+        let looked: Result<(), StoreError> = store.visit(|key, value| {
+            visited.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        });
+        looked.unwrap();
+        assert!(visited == memory.scan(None, usize::MAX).unwrap(), "{n_customers} customers");
+        let due = |store: &dyn Store| store.due(i64::MAX, None, usize::MAX).unwrap();
+        assert!(due(&store) == due(&memory), "{n_customers} customers");
+        assert_eq!(store.figures().pending_compaction_bytes, 0);
+        let mut names = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!names.any(|name| name == "filling"), "what was needed for it is left");
+        // What is ingested outlives a crash.
+        let copy = directory.path().join("crashed");
+        crash(&path, &copy);
+        assert!(due(&RocksStore::open(&copy, &shared()).unwrap()) == due(&memory), "{n_customers} customers");
+    }
 }

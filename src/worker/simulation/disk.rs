@@ -8,7 +8,7 @@ use super::broker::Sent;
 use super::scene::Scene;
 use super::schedule::Process;
 use crate::partition::is_customer;
-use crate::store::durable::{DurableStore, Figures, Stores};
+use crate::store::durable::{DurableStore, Figures, Fill, Stores};
 use crate::store::memory::MemoryStore;
 use crate::store::{Batch, Entry, Store, StoreError, Update};
 use crate::wire;
@@ -278,23 +278,14 @@ impl Store for Opened {
 }
 
 impl DurableStore for Opened {
-    fn fill<'e>(&self, entries: impl Iterator<Item = (&'e [u8], Option<&'e [u8]>)>) -> Result<(), StoreError> {
-        let update = |(key, value): (&[u8], Option<&[u8]>)| Update {
-            key: key.to_vec(),
-            value: value.map(<[u8]>::to_vec),
-            previous_deadline: None,
-            deadline: None,
-        };
-        self.put(Batch { updates: entries.map(update).collect(), marker: None })
+    type Filling = Filling;
+
+    fn start_filling(&self) -> Result<Filling, StoreError> {
+        Ok(Filling { store: self.clone(), entries: BTreeMap::new() })
     }
 
-    fn list<'e>(&self, deadlines: impl Iterator<Item = (i64, &'e [u8])>) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        for (deadline, key) in deadlines {
-            let (value, deadline) = (self.get(key)?, Some(deadline));
-            batch.updates.push(Update { key: key.to_vec(), value, previous_deadline: None, deadline });
-        }
-        self.put(batch)
+    fn visit<E: From<StoreError>>(&self, mut each: impl FnMut(&[u8], &[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.scan(None, usize::MAX)?.iter().try_for_each(|(key, value)| each(key, value))
     }
 
     fn start_flush(&self) -> Result<(), StoreError> {
@@ -312,5 +303,30 @@ impl DurableStore for Opened {
 
     fn figures(&self) -> Figures {
         Figures::default()
+    }
+}
+
+/// An empty store being filled.
+pub(super) struct Filling {
+    store: Opened,
+    entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl Fill for Filling {
+    fn take(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        self.entries.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        Ok(())
+    }
+
+    fn finish<E: From<StoreError>>(
+        self,
+        mut look: impl FnMut(&[u8], &[u8]) -> Result<Option<i64>, E>,
+    ) -> Result<(), E> {
+        let mut batch = Batch::default();
+        for (key, value) in self.entries.into_iter().filter_map(|(key, value)| Some((key, value?))) {
+            let deadline = look(&key, &value)?;
+            batch.updates.push(Update { key, value: Some(value), previous_deadline: None, deadline });
+        }
+        Ok(self.store.put(batch)?)
     }
 }
