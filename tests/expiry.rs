@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use segue::definition::load_texts;
+use segue::engine::Engine;
 use segue::engine::catalog::TimeZone;
+use segue::engine::customer::Limits;
 use segue::engine::record::{Body, Envelope, Origin, Record};
+use segue::partition::{ErasureKey, Partition};
+use segue::store::memory::MemoryStore;
+use segue::store::{Batch, Entry, Store, StoreError};
 use segue::testing::{Options, Replay};
 use segue::wire::json::JsonDecoder;
 use segue::wire::schema::SchemaSet;
@@ -65,4 +71,77 @@ fn a_record_that_will_not_count_moves_nothing() {
     JsonDecoder::new(&schemas, replay.catalog()).decode_into(&seen, &mut record).unwrap();
     assert!(replay.partition().make_way(&record, None, BUDGET).unwrap());
     assert_eq!((replay.partition().clock(), replay.take_changes()), (clock, Vec::new()));
+}
+
+/// An instant and a key.
+type Position = Option<(i64, Vec<u8>)>;
+
+/// A store that notes from where on deadlines are asked for.
+#[derive(Default)]
+struct Noting {
+    store: MemoryStore,
+    asked: RefCell<Vec<Position>>,
+}
+
+impl Store for Noting {
+    fn location(&self) -> String {
+        self.store.location()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(key)
+    }
+
+    fn due(&self, before: i64, after: Option<(i64, &[u8])>, limit: usize) -> Result<Vec<(i64, Vec<u8>)>, StoreError> {
+        self.asked.borrow_mut().push(after.map(|(instant, key)| (instant, key.to_vec())));
+        self.store.due(before, after, limit)
+    }
+
+    fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>, StoreError> {
+        self.store.scan(after, limit)
+    }
+
+    fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.marker()
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        self.store.write(batch)
+    }
+}
+
+/// Commits, and lets nobody stay in memory; how many changes there were.
+fn commit(partition: &mut Partition<Noting>) -> usize {
+    partition.changed(|_, _| Ok::<_, ()>(())).unwrap();
+    partition.committed(None, 1.0).unwrap();
+    partition.take_changes().len()
+}
+
+/// A database passes over what was deleted one by one, so that to begin anew with each commit would take ever longer.
+#[test]
+fn deadlines_that_are_done_are_not_looked_for_again() {
+    let schemas = SchemaSet::shipped().unwrap();
+    let files = [("segments.yaml".to_owned(), DEFINITIONS.to_owned())];
+    let catalog = Arc::new(load_texts(&files, schemas.schemas(), TimeZone::default().0).unwrap().catalog);
+    let engine = Engine::new(catalog.clone(), Limits::default());
+    let mut partition = Partition::new(engine, Noting::default(), ErasureKey::default(), None);
+    partition.limit_memory(0);
+    let mut decoder = JsonDecoder::new(&schemas, &catalog);
+    let mut record = Record { envelope: Envelope::default(), body: Body::Erasure };
+    for number in 0..N_CUSTOMERS {
+        decoder.decode_into(&click(&format!("e{number}"), &format!("c{number}"), 1_000), &mut record).unwrap();
+        partition.offer(&record, &Origin::default(), None).unwrap();
+    }
+    assert_eq!(commit(&mut partition), N_CUSTOMERS);
+    partition.store().asked.borrow_mut().clear();
+    let (mut n_left, mut n_turns) = (0, 0);
+    while !partition.advance(200_000, BUDGET).unwrap() {
+        n_left += commit(&mut partition);
+        n_turns += 1;
+    }
+    n_left += commit(&mut partition);
+    assert_eq!(n_left, N_CUSTOMERS);
+    let asked = partition.store().asked.take();
+    assert!(asked.len() >= n_turns, "asked {} times in {n_turns} turns", asked.len());
+    assert!(asked.is_sorted(), "{asked:?}");
 }

@@ -149,7 +149,7 @@ pub(super) struct Customers<S> {
     round: Round,
     /// Instants at which somebody in memory is to be looked at; one that is not `listed` any more is stale.
     deadlines: BinaryHeap<Reverse<(i64, Slot)>>,
-    /// The store's next deadlines, from `fetched_to` on.
+    /// The store's next deadlines, from `fetched_to` on: up to there nobody whom the store lists is still to be looked at.
     fetched: VecDeque<(i64, Vec<u8>)>,
     fetched_to: Option<(i64, Vec<u8>)>,
     /// The store has no more than those.
@@ -463,7 +463,8 @@ impl<S: Store> Customers<S> {
         if self.fetched.is_empty() && !self.fetched_all {
             let fetched_to = self.fetched_to.as_ref().map(|(instant, key)| (*instant, key.as_slice()));
             // What is behind is not looked at again: a database remembers for long what was deleted there.
-            let after = fetched_to.or_else(|| Some((self.passed.checked_sub(1)?, [u8::MAX].as_slice())));
+            let after = fetched_to.filter(|(instant, _)| *instant >= self.passed);
+            let after = after.or_else(|| Some((self.passed.checked_sub(1)?, [u8::MAX].as_slice())));
             let page = self.store.due(i64::MAX, after, DUE_PAGE)?;
             self.fetched_all = page.len() < DUE_PAGE;
             self.fetched.extend(page);
@@ -473,7 +474,6 @@ impl<S: Store> Customers<S> {
 
     fn forget_fetched(&mut self) {
         self.fetched.clear();
-        self.fetched_to = None;
         self.fetched_all = false;
     }
 
@@ -634,7 +634,9 @@ impl<S: Store> Customers<S> {
             let deadline = entry.customer.deadline.filter(|_| !entry.removed);
             if entry.stored_deadline != deadline {
                 (entry.stored_deadline, entry.loaded_deadline) = (deadline, None);
-                self.passed = self.passed.min(deadline.unwrap_or(i64::MAX));
+                let deadline = deadline.unwrap_or(i64::MAX);
+                self.passed = self.passed.min(deadline);
+                self.fetched_to.take_if(|(instant, _)| *instant >= deadline);
             }
         }
         self.round.remaining = self.round.remaining.saturating_sub(n_saved);
@@ -690,6 +692,7 @@ impl<S: Store> Customers<S> {
         self.reads = Reads::default();
         self.any_erased = None;
         self.passed = i64::MIN;
+        self.fetched_to = None;
         self.forget_fetched();
     }
 }

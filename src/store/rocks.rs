@@ -30,6 +30,8 @@ const DEADLINE: u8 = b'd';
 const MARKER: [u8; 1] = [b'm'];
 /// So many stores are filled at a time, where memory is shared out.
 const STORES_FILLED: usize = 4;
+/// More memory than this makes filling no faster, bytes.
+const ROOM_MAX: usize = 64 << 20;
 /// What is read at a time when everything is looked at, bytes.
 const READ_AHEAD_BYTES: usize = 1 << 20;
 const INSTANT_BYTES: usize = size_of::<i64>();
@@ -72,7 +74,7 @@ impl Shared {
             cache,
             write_buffers,
             background_jobs: budget.background_jobs,
-            room_to_fill: budget.write_buffer_bytes / STORES_FILLED,
+            room_to_fill: (budget.write_buffer_bytes / STORES_FILLED).min(ROOM_MAX),
         }
     }
 

@@ -99,7 +99,7 @@ impl<W: World> Worker<'_, W> {
                     tracing::info!(worker = self.index, lost, "taken away");
                     self.stop_restoring();
                     if !lost {
-                        self.commit_before_leaving();
+                        self.commit_before_leaving()?;
                     }
                     self.stop_restoring();
                     self.put_down();
@@ -144,10 +144,15 @@ impl<W: World> Worker<'_, W> {
         Ok(())
     }
 
-    /// A last commit; should it fail, the next owner reads the input again.
-    fn commit_before_leaving(&mut self) {
-        if let Err(error) = self.commit_all() {
-            tracing::warn!(worker = self.index, %error, "committing before the partitions are put down");
+    /// A last commit; should a store fail, the next owner reads the changelog. A transaction that is refused stops us here as
+    /// anywhere: it is still open, and must not become part of the next one.
+    fn commit_before_leaving(&mut self) -> Result<(), WorkerError> {
+        match self.commit_all() {
+            Err(WorkerError::Store(error)) => {
+                tracing::warn!(worker = self.index, %error, "committing before the partitions are put down");
+                Ok(())
+            }
+            result => result,
         }
     }
 

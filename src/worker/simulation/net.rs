@@ -20,6 +20,8 @@ use crate::kafka::{KafkaError, Stop};
 
 /// How long a question may take.
 const ANSWER_MS: i64 = 2_000;
+/// What the broker says of a record that its topic does not take.
+pub(super) const TOO_LARGE: &str = "message size too large";
 /// How long ending a transaction may take before it is in doubt.
 const OVERDUE_MS: i64 = 6_000;
 
@@ -375,14 +377,20 @@ impl Sender {
         Failure::Aborted(why.to_owned())
     }
 
+    fn refused(&self) -> Failure {
+        self.scene().schedule.note(TOO_LARGE);
+        Failure::Refused(TOO_LARGE.to_owned())
+    }
+
     /// Delivers some of what was sent, in order; the library does so in its own time, and the rest before the end.
     fn deliver(&mut self, n_records: usize) -> Result<(), Failure> {
         for _ in 0..n_records.min(self.queue.len()) {
             if self.scene().strikes(|rates| rates.transaction / 8) {
-                return Err(if self.scene().chance(500) {
-                    self.doubt("a record was not delivered in time")
-                } else {
-                    self.aborted("a record was refused")
+                return Err(match self.scene().between(0, 8) {
+                    0..4 => self.doubt("a record was not delivered in time"),
+                    4..8 => self.aborted("a record was refused"),
+                    // Until somebody has seen to the topic's limit.
+                    _ => self.refused(),
                 });
             }
             let Some((topic, partition, sent)) = self.queue.pop_front() else { break };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::broker::{Broker, Sent};
 use super::check::check;
 use super::disk::{Mishap, Mount};
-use super::net::Net;
+use super::net::{Net, TOO_LARGE};
 use super::random::Random;
 use super::rules::Break;
 use super::scene::{Rates, Scene};
@@ -34,6 +34,9 @@ const STORM_MS: i64 = 26_000;
 const PATIENCE_MS: i64 = 90_000;
 /// How long the engines go on after that: their clocks pass what was due.
 const REST_MS: i64 = 12_000;
+/// How far wall clocks are behind or ahead. Further ahead, and what comes late comes behind the partition clock, which makes a
+/// difference that is no fault.
+const CLOCKS_MS: std::ops::Range<i64> = -6_000..5_000;
 
 /// What is outside of the workers, simulated.
 #[derive(Clone)]
@@ -72,6 +75,8 @@ struct Host {
     start_at: i64,
     /// Whether it is to run at all.
     is_wanted: bool,
+    /// How far its wall clock is ahead of time, milliseconds.
+    clock_ms: i64,
 }
 
 struct Running {
@@ -119,6 +124,7 @@ pub(super) fn simulate(seed: u64, broken: Option<Break>) -> Outcome {
         running: None,
         start_at: 0,
         is_wanted: number == 0,
+        clock_ms: 0,
     };
     let hosts = (0..3).map(|number| host(number, &mut random)).collect();
     let mut run = Run {
@@ -251,6 +257,12 @@ impl Run {
                 self.scene.schedule.note(&format!("{} is full", directory.display()));
                 self.scene.disks().fill_up(&directory, true);
             }
+            10 | 11 => {
+                let ahead_ms = self.random.between(CLOCKS_MS.start, CLOCKS_MS.end);
+                self.scene.schedule.note(&format!("the clock of process {process} is set {ahead_ms} ms ahead"));
+                self.hosts[number].clock_ms = ahead_ms;
+                self.scene.schedule.set_clock(process, ahead_ms);
+            }
             _ => {}
         }
     }
@@ -322,7 +334,8 @@ impl Run {
             self.scene.schedule.note(&format!("process {} has ended: {text}", running.process));
             // As `supervisor` has it: one that was asked to end may say so.
             let was_asked = matches!(error, WorkerError::Kafka(KafkaError::Stopped));
-            if !was_asked && !text.contains("no space left") {
+            let is_meant = text.contains("no space left") || text.contains(TOO_LARGE);
+            if !was_asked && !is_meant {
                 self.complaints.push(format!("stopped: {text}"));
             }
         }
@@ -341,6 +354,7 @@ impl Run {
         let host = &mut self.hosts[number];
         let errors: Arc<Mutex<Vec<WorkerError>>> = Arc::default();
         self.scene.schedule.note(&format!("process {process} starts as {}", host.name));
+        self.scene.schedule.set_clock(process, host.clock_ms);
         let start = |index: usize| {
             let (engine, errors) = (engine.clone(), errors.clone());
             let work = move || {

@@ -41,6 +41,8 @@ struct State {
     tasks: Vec<Entry>,
     running: Task,
     frozen_until: BTreeMap<Process, i64>,
+    /// How far the wall clock of a process is ahead of time, milliseconds.
+    ahead_ms: BTreeMap<Process, i64>,
     trace: Vec<String>,
     panics: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl Schedule {
             tasks: vec![first],
             running: 0,
             frozen_until: BTreeMap::new(),
+            ahead_ms: BTreeMap::new(),
             trace: Vec::new(),
             panics: Vec::new(),
         };
@@ -216,6 +219,17 @@ impl Schedule {
         self.lock().frozen_until.insert(process, until);
     }
 
+    /// Sets the wall clock of a process so far ahead of time, or behind it.
+    pub(super) fn set_clock(&self, process: Process, ahead_ms: i64) {
+        self.lock().ahead_ms.insert(process, ahead_ms);
+    }
+
+    /// How far the wall clock that a thread sees is ahead of time, milliseconds.
+    fn ahead_ms(&self, task: Task) -> i64 {
+        let state = self.lock();
+        state.tasks[task].process.and_then(|process| state.ahead_ms.get(&process)).copied().unwrap_or(0)
+    }
+
     /// Whether a process is halted.
     pub(super) fn is_frozen(&self, process: Process) -> bool {
         self.lock().frozen_until.get(&process).is_some_and(|until| *until > self.now())
@@ -277,8 +291,12 @@ fn readings() -> (i64, Instant) {
     static BASE: OnceLock<Instant> = OnceLock::new();
     #[expect(clippy::disallowed_methods, reason = "an instant can only be made from another")]
     let base = *BASE.get_or_init(Instant::now);
-    let now = CURRENT.with_borrow(|current| current.as_ref().map_or(START_MS, |(schedule, _)| schedule.now()));
-    (now, base + Duration::from_millis((now - START_MS).unsigned_abs()))
+    let (now, ahead_ms) = CURRENT.with_borrow(|current| {
+        let of = |(schedule, task): &(Arc<Schedule>, Task)| (schedule.now(), schedule.ahead_ms(*task));
+        current.as_ref().map_or((START_MS, 0), of)
+    });
+    // The clock that measures knows nothing of what is done to the one on the wall.
+    (now + ahead_ms, base + Duration::from_millis((now - START_MS).unsigned_abs()))
 }
 
 fn sleep(duration: Duration) {

@@ -65,7 +65,7 @@ const STEPS: [&str; 19] = [
     "serve",
 ];
 /// What else goes wrong.
-const FAULTS: [&str; 21] = [
+const FAULTS: [&str; 23] = [
     "halted for",
     "is halted, and replaced",
     "is cut off",
@@ -87,6 +87,8 @@ const FAULTS: [&str; 21] = [
     ": Old",
     ": Damaged",
     "is full",
+    "ms ahead",
+    "too large",
 ];
 
 /// A fault that never strikes shows nothing.
