@@ -24,8 +24,8 @@ use crate::traffic::{Event, Kind, customer_id};
 pub(crate) const BRIEFLY: &str = "segments:\n  - {name: briefly, when: did(click over 5s)}\n";
 /// The default of `time.grace`, which changes caused by time are waited for.
 const GRACE_MS: i64 = 1_000;
-/// Until connections and code are warm nothing is counted.
-const WARM_UP: Duration = Duration::from_secs(5);
+/// Until connections and code are warm nothing is counted; the broker compiles for a while.
+const WARM_UP: Duration = Duration::from_secs(20);
 
 /// Milliseconds at percentiles.
 #[derive(Debug, Serialize)]

@@ -75,7 +75,7 @@ struct Args {
     #[arg(long)]
     rate: Option<u64>,
     /// For how many seconds
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 40)]
     seconds: u64,
     /// With how many customers of whom something is due later
     #[arg(long, default_value_t = 0)]

@@ -181,14 +181,14 @@ fn a_transaction_is_seen_whole_or_not_at_all() {
 
     producer.send(&record(&output, "a", "1")).unwrap();
     producer.send(&record(&output, "a", "2")).unwrap();
-    producer.send_offsets(&consumer, &[((0, 0), 11)].into()).unwrap();
+    producer.send_offsets(&consumer.progress(&[((0, 0), 11)].into()).unwrap()).unwrap();
     assert_eq!(values(broker, &output), [""; 0]);
     producer.commit().unwrap();
     assert_eq!(values(broker, &output), ["1", "2"]);
     assert_eq!(consumer.committed(&partitions).unwrap(), [((0, 0), 11)].into());
 
     producer.send(&record(&output, "a", "3")).unwrap();
-    producer.send_offsets(&consumer, &[((0, 0), 12)].into()).unwrap();
+    producer.send_offsets(&consumer.progress(&[((0, 0), 12)].into()).unwrap()).unwrap();
     producer.abort().unwrap();
     producer.send(&record(&output, "a", "4")).unwrap();
     producer.commit().unwrap();
@@ -240,7 +240,8 @@ fn a_member_that_lost_its_partitions_cannot_commit() {
     // Meanwhile the group has a new generation, and the old member is fenced if it does not know about it.
     drop(old);
     let rejoined = join(broker, &group, "one", &input);
-    let failure = producer.send_offsets(&rejoined, &[((0, 0), 1)].into()).unwrap_err();
+    let progress = rejoined.progress(&[((0, 0), 1)].into()).unwrap();
+    let failure = producer.send_offsets(&progress).unwrap_err();
     assert!(matches!(failure, Failure::Aborted(_)), "{failure}");
     producer.abort().unwrap();
     assert_eq!(values(broker, &output), [""; 0]);

@@ -21,6 +21,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use super::handover::{Handover, TopicPartition};
 use super::log::{LogConsumer, LogMessage};
 use super::members::client_id;
+use super::transaction::Failure;
 use super::{Clients, GroupProtocol, KafkaError};
 
 /// How long a question to a broker may take.
@@ -63,6 +64,12 @@ pub enum Event {
 
 /// An offset of a topic (by lane) and partition.
 pub type Offsets = BTreeMap<(usize, i32), i64>;
+
+/// Input offsets that are to join a transaction, and in which generation of the group.
+pub struct Progress {
+    pub(super) offsets: TopicPartitionList,
+    pub(super) metadata: ConsumerGroupMetadata,
+}
 
 /// The consumer of one worker.
 ///
@@ -291,18 +298,6 @@ impl Consumer {
         self.offsets("offsets", answer)
     }
 
-    /// Whether we are in the group as of now, and the list of offsets for the transaction.
-    pub(super) fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
-        let metadata = self.inner.group_metadata();
-        // Asked after the metadata was read: a member that the group dropped has no generation, and a commit without one
-        // is not fenced while the group is empty.
-        metadata.filter(|_| !self.inner.assignment_lost())
-    }
-
-    pub(super) fn offset_list(&self, offsets: &Offsets) -> Result<TopicPartitionList, KafkaError> {
-        self.list(offsets.iter().map(|(&(lane, partition), &offset)| (lane, partition, Offset::Offset(offset))))
-    }
-
     fn each(&self, partitions: &BTreeSet<i32>, offset: Offset) -> impl Iterator<Item = (usize, i32, Offset)> {
         let lanes = 0..self.topics.len();
         lanes.flat_map(move |lane| partitions.iter().map(move |partition| (lane, *partition, offset)))
@@ -340,6 +335,7 @@ fn refused(what: &str, message: String) -> KafkaError {
 
 impl LogConsumer for Consumer {
     type Message<'c> = Message<'c>;
+    type Progress = Progress;
 
     fn serve(&self) -> Result<Option<Message<'_>>, KafkaError> {
         self.message(self.inner.poll(Duration::ZERO))
@@ -427,6 +423,18 @@ impl LogConsumer for Consumer {
         let list = self.list(self.each(partitions, Offset::Invalid))?;
         let answer = self.inner.committed_offsets(list, ANSWER);
         self.offsets("committed offsets", answer)
+    }
+
+    fn progress(&self, offsets: &Offsets) -> Result<Progress, Failure> {
+        let list = self.list(offsets.iter().map(|(&(lane, partition), &next)| (lane, partition, Offset::Offset(next))));
+        let offsets = list.map_err(|error| Failure::Doubt(error.to_string()))?;
+        let metadata = self.inner.group_metadata();
+        // Asked after the metadata was read: a member that the group dropped has no generation, and a commit without one
+        // is not fenced while the group is empty.
+        let metadata = metadata.filter(|_| !self.inner.assignment_lost());
+        let metadata =
+            metadata.ok_or_else(|| Failure::Aborted("the group has gone on without this member".to_owned()))?;
+        Ok(Progress { offsets, metadata })
     }
 
     fn ends(&self, of: impl IntoIterator<Item = (usize, i32)>) -> Result<Offsets, KafkaError> {

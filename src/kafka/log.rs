@@ -29,7 +29,7 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// A member of the group that reads the input.
     type Consumer: LogConsumer;
     /// Sends what becomes visible whole or not at all.
-    type Producer: LogProducer<Consumer = Self::Consumer>;
+    type Producer: LogProducer<Progress = <Self::Consumer as LogConsumer>::Progress>;
 
     /// As [`Consumer::join`].
     fn join(&self, membership: &Membership) -> Result<Self::Consumer, KafkaError>;
@@ -65,6 +65,9 @@ pub trait LogConsumer: Sized {
     type Message<'c>: LogMessage
     where
         Self: 'c;
+
+    /// Input offsets that are to join a transaction, and in which generation of the group.
+    type Progress: Send + 'static;
 
     /// Serves the group, whose decisions become [events](Self::event); to be called often. Gives a record that was fetched
     /// before its queue was made.
@@ -109,6 +112,12 @@ pub trait LogConsumer: Sized {
     /// # Errors
     /// When the broker does not answer.
     fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError>;
+
+    /// What is to join a transaction: these offsets, fenced by the group's generation as it is now.
+    ///
+    /// # Errors
+    /// When this member is not one of the group any more.
+    fn progress(&self, offsets: &Offsets) -> Result<Self::Progress, Failure>;
 
     /// The offset that the next record of each topic and partition will have, as far as a reader of committed records sees.
     ///
@@ -157,9 +166,9 @@ pub trait LogMessage {
 }
 
 /// Sends what becomes visible whole or not at all.
-pub trait LogProducer: Sized {
-    /// Whose offsets join the transaction.
-    type Consumer: LogConsumer;
+pub trait LogProducer: Sized + Send + 'static {
+    /// [`LogConsumer::Progress`].
+    type Progress;
 
     /// Sends a record as part of the transaction, which it begins if need be.
     ///
@@ -167,11 +176,11 @@ pub trait LogProducer: Sized {
     /// [`Failure::Doubt`] when librdkafka does not take it.
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure>;
 
-    /// Puts the input offsets into the transaction, fenced by the group's generation as it is now.
+    /// Puts input offsets into the transaction.
     ///
     /// # Errors
-    /// When this member is not one of the group any more, or the broker refuses.
-    fn send_offsets(&mut self, consumer: &Self::Consumer, offsets: &Offsets) -> Result<(), Failure>;
+    /// When the group has gone on since, or the broker refuses.
+    fn send_offsets(&mut self, progress: &Self::Progress) -> Result<(), Failure>;
 
     /// Commits, once the broker has all that was sent.
     ///

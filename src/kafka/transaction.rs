@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError as RdKafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 
-use super::consumer::{Consumer, Offsets};
+use super::consumer::Progress;
 use super::log::LogProducer;
 use super::watchdog::{Watchdog, now};
 use super::{Clients, KafkaError, Stop, patiently};
@@ -192,7 +192,7 @@ impl Producer {
 }
 
 impl LogProducer for Producer {
-    type Consumer = Consumer;
+    type Progress = Progress;
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
         self.begin()?;
@@ -217,12 +217,8 @@ impl LogProducer for Producer {
         Ok(())
     }
 
-    fn send_offsets(&mut self, consumer: &Consumer, offsets: &Offsets) -> Result<(), Failure> {
-        let list = consumer.offset_list(offsets).map_err(|error| Failure::Doubt(error.to_string()))?;
-        let Some(metadata) = consumer.group_metadata() else {
-            return Err(Failure::Aborted("the group has gone on without this member".to_owned()));
-        };
-        self.call("send_offsets_to_transaction", |inner| inner.send_offsets_to_transaction(&list, &metadata, CALL))
+    fn send_offsets(&mut self, Progress { offsets, metadata }: &Progress) -> Result<(), Failure> {
+        self.call("send_offsets_to_transaction", |inner| inner.send_offsets_to_transaction(offsets, metadata, CALL))
             .map_err(|failure| self.undelivered().unwrap_or(failure))
     }
 

@@ -572,8 +572,7 @@ impl<S: Store> Customers<S> {
         if !updates.is_empty() {
             self.store.write(&Batch { updates, marker: None })?;
         }
-        self.n_deadlines += std::mem::take(&mut self.n_deadlines_moved);
-        self.forget_dirty();
+        self.sent();
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -581,12 +580,23 @@ impl<S: Store> Customers<S> {
             reason = "a rough part of a number of customers in memory"
         )]
         let mut quota = (self.round.length as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-        if self.weight > self.weight_max {
+        if self.is_full() {
             quota = quota.max(RELIEF).max(self.unsaved.len() / 4);
         }
         self.save_some(marker, quota)?;
         self.let_go();
         Ok(())
+    }
+
+    /// What changed is on its way to the changelog; it must not be written to the store before it is committed.
+    pub(super) fn sent(&mut self) {
+        self.n_deadlines += std::mem::take(&mut self.n_deadlines_moved);
+        self.forget_dirty();
+    }
+
+    /// Whether customers take more memory than they may.
+    pub(super) fn is_full(&self) -> bool {
+        self.weight > self.weight_max
     }
 
     fn forget_dirty(&mut self) {
@@ -649,12 +659,12 @@ impl<S: Store> Customers<S> {
 
     /// Lets customers go who were not used lately and are in the store, until memory is what it should be.
     fn let_go(&mut self) {
-        if self.weight <= self.weight_max {
+        if !self.is_full() {
             return;
         }
         let mut any = false;
         for _ in 0..2 * self.slots.len() {
-            if self.weight <= self.weight_max {
+            if !self.is_full() {
                 break;
             }
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };

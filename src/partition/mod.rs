@@ -296,7 +296,18 @@ impl<S: Store> Partition<S> {
         self.percentiles.updates().into_iter().chain(self.names.update()).collect()
     }
 
-    /// What [changed](Self::changed) is committed, and `marker` says how far that is. The store is written behind: now
+    /// What [changed](Self::changed) is on its way: what changes from here on is of the next commit.
+    pub fn sent(&mut self) {
+        self.customers.sent();
+    }
+
+    /// Whether the next commit must be [noted](Self::committed) before anything else changes: memory is short, or not only
+    /// customers changed.
+    pub fn must_be_saved(&self) -> bool {
+        self.customers.is_full() || !self.own_updates().is_empty()
+    }
+
+    /// What [changed](Self::changed) is committed, nothing has changed since, and `marker` says how far that is. The store is written behind: now
     /// `share` of what waits for it, 1 for all that waited since the round of writing began.
     ///
     /// # Errors

@@ -18,11 +18,12 @@ use crate::store::{Store as _, StoreError};
 use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
 use crate::wire::cloud_event::TRACE_HEADERS;
 
-use super::clock::{now, wall_ms};
+use super::clock::{now, since, wall_ms};
+use super::commit::Part;
 use super::dead_letter::DeadLetter;
 use super::decode::{Decoded, Decoders};
 use super::exchange::{self, Exchange, Told};
-use super::marker::Marker;
+use super::marker::{Marker, StoredMarker, encode};
 use super::settings::{Input, Settings};
 use super::world::{ConsumerOf, MessageOf, StoreOf, World};
 
@@ -35,6 +36,8 @@ const LANE_FULL: usize = 1_024;
 /// A customer who changed is written to the store within this time, memory permitting; after a crash so much of the
 /// changelog is read again.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
+/// Some of that is written so often at least, at a commit that is waited for.
+const WRITTEN_EVERY: Duration = Duration::from_secs(1);
 /// Deadlines passed, or customers looked at under new definitions, before anything else gets its turn.
 const BUDGET: usize = 1_000;
 
@@ -141,11 +144,14 @@ pub(super) struct Owned<'c, W: World> {
     pub(super) merge: Merge<Fetched<MessageOf<'c, W>>>,
     /// By lane: the offset of the next record to apply.
     next: Vec<i64>,
-    committed_next: Vec<i64>,
-    committed_clock: Option<i64>,
+    /// The same, and the clock, as the last commit sent them.
+    sent_next: Vec<i64>,
+    sent_clock: Option<i64>,
+    /// What was sent is not known to be committed, or will never be.
+    is_under_way: bool,
     origins: Vec<Origin>,
     pub(super) pending: Pending,
-    /// The marker of the last commit; its offsets also name topics that are no longer read.
+    /// The marker of the last commit that was sent; its offsets also name topics that are no longer read.
     marker: Marker,
     /// The look at every customer under new definitions, while it lasts.
     sweep: Option<Sweep>,
@@ -159,7 +165,8 @@ pub(super) struct Owned<'c, W: World> {
     stored_marker: Option<Vec<u8>>,
     /// Where the changelog ends, at least.
     changelog_end: i64,
-    committed_at: Instant,
+    /// When some of what waits for it was last written to the store.
+    written_at: Instant,
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -172,11 +179,12 @@ impl<'c, W: World> Owned<'c, W> {
         let redefined = !is_new && marker.definitions != partition.catalog().hash;
         Self {
             number,
-            committed_clock: partition.clock(),
+            sent_clock: partition.clock(),
+            is_under_way: false,
             partition,
             store,
             merge: Merge::new(positions.iter().copied()),
-            committed_next: positions.clone(),
+            sent_next: positions.clone(),
             next: positions,
             origins: inputs.iter().map(origin).collect(),
             pending: Pending::default(),
@@ -187,7 +195,7 @@ impl<'c, W: World> Owned<'c, W> {
             n_deadlines,
             stored_marker: None,
             changelog_end,
-            committed_at: now(),
+            written_at: now(),
             metrics,
         }
     }
@@ -421,12 +429,20 @@ impl<'c, W: World> Owned<'c, W> {
 
     /// Whether there is anything to commit besides the clock.
     pub(super) fn is_dirty(&self) -> bool {
-        self.pending.n_records > 0 || !self.pending.changes.is_empty() || self.next != self.committed_next
+        self.pending.n_records > 0 || !self.pending.changes.is_empty() || self.next != self.sent_next
     }
 
     /// Whether the clock moved since the last commit.
     pub(super) fn is_clock_dirty(&self) -> bool {
-        self.partition.clock() != self.committed_clock
+        self.partition.clock() != self.sent_clock
+    }
+
+    /// Whether the worker cannot go on before the next commit has ended, because the store is to be written, or others are
+    /// told what only then is true.
+    pub(super) fn must_wait(&self) -> bool {
+        since(self.written_at) >= WRITTEN_EVERY
+            || !self.pending.distributions.is_empty()
+            || self.partition.must_be_saved()
     }
 
     /// The input offsets as they will be once this is committed, by lane.
@@ -466,34 +482,51 @@ impl<'c, W: World> Owned<'c, W> {
     /// Nobody else writes there, so that offsets can be counted instead of asked for: each commit takes one for every record
     /// and one for its end. What others left behind may take some more. Then the store is brought forward from a little
     /// before its marker, which does no harm.
-    pub(super) fn logged(&mut self, n_records: i64) -> i64 {
+    fn logged(&mut self, n_records: i64) -> i64 {
         let position = self.changelog_end + n_records;
         self.changelog_end = position + 1;
         position
     }
 
-    /// What was pending is committed; `stored_marker` is the marker as the store holds it. The store is written behind.
-    pub(super) fn committed(&mut self, marker: Marker, stored_marker: Vec<u8>) -> Result<(), StoreError> {
-        for PendingChange { change, .. } in &self.pending.changes {
+    /// All that was pending is sent with `marker`, and is committed or thrown away with everything after it. Gives the
+    /// changes.
+    pub(super) fn sent(&mut self, marker: Marker) -> Vec<PendingChange> {
+        self.marker = marker;
+        self.sent_next.clone_from(&self.next);
+        self.sent_clock = self.partition.clock();
+        self.is_under_way = true;
+        self.partition.sent();
+        let changes = std::mem::take(&mut self.pending.changes);
+        self.pending.clear();
+        changes
+    }
+
+    /// What was sent is committed. Some of what waits for it is written to the store if the commit was waited for, so that
+    /// nothing has changed since.
+    pub(super) fn committed(&mut self, part: Part, was_waited_for: bool) -> Result<(), StoreError> {
+        for PendingChange { change, .. } in &part.changes {
             *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
         }
-        self.marker = marker;
-        self.committed_next.clone_from(&self.next);
-        self.committed_clock = self.partition.clock();
-        self.pending.clear();
+        self.is_under_way = false;
+        let changelog_position = self.logged(part.n_logged);
+        let marker = StoredMarker { changelog_position, written_at: wall_ms(), marker: part.marker };
+        self.stored_marker = Some(encode(&marker));
+        if !was_waited_for {
+            return Ok(());
+        }
         if let Some(told) = &mut self.told {
             told.is_committed = true;
         }
-        let since = std::mem::replace(&mut self.committed_at, now());
-        let share = (self.committed_at - since).as_secs_f64() / WRITTEN_WITHIN.as_secs_f64();
-        self.stored_marker = Some(stored_marker);
+        let since = std::mem::replace(&mut self.written_at, now());
+        let share = (self.written_at - since).as_secs_f64() / WRITTEN_WITHIN.as_secs_f64();
         self.partition.committed(self.stored_marker.as_deref(), share)
     }
 
     /// Writes what is committed to disk, so that whoever takes the partition up here has nothing to read. Not if something
     /// is not committed, which has taken the place of what was.
     pub(super) fn save(&mut self) -> Result<(), StoreError> {
-        if self.stored_marker.is_some() && !self.is_dirty() && !self.is_clock_dirty() {
+        let is_committed = !self.is_under_way && !self.is_dirty() && !self.is_clock_dirty();
+        if self.stored_marker.is_some() && is_committed {
             self.partition.save(self.stored_marker.as_deref())?;
         }
         self.store.flush()

@@ -1,38 +1,21 @@
 //! The commit: the one place that says in which order a transaction, the input offsets and the stores are written.
 
-use crate::kafka::consumer::Offsets;
-use crate::kafka::log::LogProducer;
-use crate::kafka::transaction::Failure;
-use crate::store::StoreError;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Instant;
 
-use super::batch::Owned;
-use super::clock::wall_ms;
+use crate::kafka::consumer::Offsets;
+use crate::kafka::log::{LogConsumer as _, LogProducer};
+use crate::kafka::transaction::Failure;
+
+use super::batch::{Owned, PendingChange};
+use super::clock::now;
 use super::failpoint::{during, reach};
-use super::marker::{Marker, StoredMarker, encode};
+use super::marker::Marker;
 use super::outbox::Outbox;
 use super::world::{ConsumerOf, ProducerOf, World};
 
-/// A commit did not go through.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CommitError {
-    /// The transaction is aborted, or in doubt. No store was written.
-    #[error(transparent)]
-    Transaction(#[from] Failure),
-    /// The transaction is committed, and a store does not take what it holds. The store is behind, not wrong: a restart
-    /// brings it forward from the changelog.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// A partition's part of the transaction under way.
-struct Part<'o, 'c, W: World> {
-    owned: &'o mut Owned<'c, W>,
-    marker: Marker,
-    /// Records of the changelog, the marker among them.
-    n_logged: i64,
-}
-
-/// Commits what the given partitions did since the last commit. The order is the guarantee (`runtime.md` section 2):
+/// A commit under way: what the given partitions did since the one before. The order is the guarantee (`runtime.md`
+/// section 2):
 ///
 /// 1. Changes, memberships, dead letters, changed customers and a marker for each partition are sent. *A crash here leaves
 ///    an open transaction: nobody reads it, the next owner's producer or the broker's time-out aborts it, and the input is
@@ -46,39 +29,107 @@ struct Part<'o, 'c, W: World> {
 /// 4. The stores are written behind: some of what waits now, all of it within a while. *A crash leaves stores at an earlier
 ///    commit, or partly ahead of their marker: they are brought forward from the changelog, from their marker on.* They are
 ///    never ahead of Kafka.
-pub(super) fn commit<'o, 'c: 'o, W: World>(
-    producer: &mut ProducerOf<W>,
-    consumer: &ConsumerOf<W>,
-    owned: impl Iterator<Item = &'o mut Owned<'c, W>>,
-    outbox: &Outbox,
-    partitions: i32,
-) -> Result<(), CommitError> {
-    let mut parts = Vec::new();
-    let mut offsets = Offsets::new();
-    for owned in owned {
-        let mut part = Part { marker: owned.next_marker(partitions), owned, n_logged: 0 };
-        send(producer, outbox, &mut part)?;
-        let next = part.owned.next().iter().enumerate();
-        offsets.extend(next.map(|(lane, offset)| ((lane, part.owned.number), *offset)));
-        parts.push(part);
-    }
-    if parts.is_empty() {
-        return Ok(());
-    }
-    reach("sending");
-    reach("sent");
-    producer.send_offsets(consumer, &offsets)?;
-    reach("offsets");
-    during("committing");
-    producer.commit()?;
-    reach("committed");
-    store(parts)?;
-    reach("stored");
-    Ok(())
+///
+/// Steps 2 and 3 wait for the broker in a thread of their own, while the worker goes on with the next records. These are in
+/// the next commit, which begins when this one has ended: so a failure throws away both, and whatever is of one partition
+/// must be put down only after that. Step 4 is skipped while customers have changed again, so that now and then a commit
+/// is waited for ([`Owned::must_wait`]).
+pub(super) struct Commit<W: World> {
+    began: Instant,
+    parts: Vec<Part>,
+    thread: W::Thread,
+    outcome: Receiver<(ProducerOf<W>, Result<(), Failure>)>,
 }
 
-fn send<W: World>(producer: &mut impl LogProducer, outbox: &Outbox, part: &mut Part<'_, '_, W>) -> Result<(), Failure> {
-    let Part { owned, marker, n_logged } = part;
+/// A partition's part of a transaction.
+pub(super) struct Part {
+    pub(super) number: i32,
+    pub(super) marker: Marker,
+    pub(super) changes: Vec<PendingChange>,
+    /// Records of the changelog, the marker among them.
+    pub(super) n_logged: i64,
+}
+
+/// How a commit ended.
+pub(super) struct Concluded<W: World> {
+    pub(super) began: Instant,
+    pub(super) parts: Vec<Part>,
+    /// `None` if the thread that had it ended before its time.
+    pub(super) producer: Option<ProducerOf<W>>,
+    pub(super) result: Result<(), Failure>,
+}
+
+impl<W: World> Commit<W> {
+    /// Takes the first step, and lets a thread take the two that wait for the broker.
+    pub(super) fn begin<'o, 'c: 'o>(
+        mut producer: ProducerOf<W>,
+        consumer: &ConsumerOf<W>,
+        owned: impl Iterator<Item = &'o mut Owned<'c, W>>,
+        outbox: &Outbox,
+        partitions: i32,
+    ) -> Result<Self, (ProducerOf<W>, Failure)> {
+        let began = now();
+        let mut parts = Vec::new();
+        let mut offsets = Offsets::new();
+        for owned in owned {
+            match send(&mut producer, outbox, owned, partitions) {
+                Ok(part) => parts.push(part),
+                Err(failure) => return Err((producer, failure)),
+            }
+            let next = owned.next().iter().enumerate();
+            offsets.extend(next.map(|(lane, offset)| ((lane, owned.number), *offset)));
+        }
+        reach("sending");
+        reach("sent");
+        let progress = match consumer.progress(&offsets) {
+            Ok(progress) => progress,
+            Err(failure) => return Err((producer, failure)),
+        };
+        let (sender, outcome) = channel();
+        let thread = W::spawn(move || {
+            let result = conclude::<W>(&mut producer, &progress);
+            // Nobody who waits for it any more has gone without the producer.
+            let _ = sender.send((producer, result));
+        });
+        Ok(Self { began, parts, thread, outcome })
+    }
+
+    /// Waits for its end.
+    pub(super) fn wait(self) -> Concluded<W> {
+        let Self { began, parts, thread, outcome } = self;
+        W::join(thread);
+        Concluded::of(began, parts, outcome.try_recv().ok())
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn poll(self) -> Result<Concluded<W>, Self> {
+        match self.outcome.try_recv() {
+            Err(TryRecvError::Empty) => Err(self),
+            received => {
+                W::join(self.thread);
+                Ok(Concluded::of(self.began, self.parts, received.ok()))
+            }
+        }
+    }
+}
+
+impl<W: World> Concluded<W> {
+    fn of(began: Instant, parts: Vec<Part>, received: Option<(ProducerOf<W>, Result<(), Failure>)>) -> Self {
+        let (producer, result) = received.map_or_else(
+            || (None, Err(Failure::Doubt("its thread ended before its time".to_owned()))),
+            |(producer, result)| (Some(producer), result),
+        );
+        Self { began, parts, producer, result }
+    }
+}
+
+/// Sends what a partition did.
+fn send<W: World>(
+    producer: &mut ProducerOf<W>,
+    outbox: &Outbox,
+    owned: &mut Owned<'_, W>,
+    partitions: i32,
+) -> Result<Part, Failure> {
     for pending in &owned.pending.changes {
         outbox.change(producer, pending)?;
     }
@@ -88,22 +139,25 @@ fn send<W: World>(producer: &mut impl LogProducer, outbox: &Outbox, part: &mut P
     for (key, value) in &owned.pending.distributions {
         outbox.distribution(producer, key, value)?;
     }
-    let number = owned.number;
+    let (number, marker) = (owned.number, owned.next_marker(partitions));
+    let mut n_logged = 1;
     owned.partition.changed(|key, value| {
-        *n_logged += 1;
+        n_logged += 1;
         outbox.customer(producer, number, key, value)
     })?;
-    *n_logged += 1;
-    outbox.marker(producer, number, marker)
+    outbox.marker(producer, number, &marker)?;
+    let changes = owned.sent(marker.clone());
+    Ok(Part { number, marker, changes, n_logged })
 }
 
-fn store<W: World>(parts: Vec<Part<'_, '_, W>>) -> Result<(), StoreError> {
-    let written_at = wall_ms();
-    for Part { owned, marker, n_logged } in parts {
-        let changelog_position = owned.logged(n_logged);
-        let stored = encode(&StoredMarker { changelog_position, written_at, marker: marker.clone() });
-        owned.committed(marker, stored)?;
-        reach("storing");
-    }
+fn conclude<W: World>(
+    producer: &mut ProducerOf<W>,
+    progress: &<ProducerOf<W> as LogProducer>::Progress,
+) -> Result<(), Failure> {
+    producer.send_offsets(progress)?;
+    reach("offsets");
+    during("committing");
+    producer.commit()?;
+    reach("committed");
     Ok(())
 }

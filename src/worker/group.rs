@@ -98,9 +98,7 @@ impl<W: World> Worker<'_, W> {
                     self.torn = None;
                     tracing::info!(worker = self.index, lost, "taken away");
                     self.stop_restoring();
-                    if !lost {
-                        self.commit_before_leaving()?;
-                    }
+                    self.commit_before_leaving(lost)?;
                     self.stop_restoring();
                     self.put_down();
                     self.consumer.unassign()?;
@@ -144,10 +142,11 @@ impl<W: World> Worker<'_, W> {
         Ok(())
     }
 
-    /// A last commit; should a store fail, the next owner reads the changelog. A transaction that is refused stops us here as
-    /// anywhere: it is still open, and must not become part of the next one.
-    fn commit_before_leaving(&mut self) -> Result<(), WorkerError> {
-        match self.commit_all() {
+    /// A last commit, or the end of the one under way where nothing more can be committed because the partitions are lost.
+    /// Should a store fail, the next owner reads the changelog. A transaction that is refused stops us here as anywhere: it is
+    /// still open, and must not become part of the next one.
+    fn commit_before_leaving(&mut self, lost: bool) -> Result<(), WorkerError> {
+        match if lost { self.conclude() } else { self.commit_all() } {
             Err(WorkerError::Store(error)) => {
                 tracing::warn!(worker = self.index, %error, "committing before the partitions are put down");
                 Ok(())

@@ -1,6 +1,7 @@
 //! Who drives: one owner per partition number polls, applies, commits, restores and hands over.
 
 mod batch;
+mod cadence;
 mod clock;
 mod commit;
 pub mod dead_letter;
@@ -29,19 +30,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::engine::effects::Cause;
 use crate::kafka::KafkaError;
 use crate::kafka::consumer::Membership;
 use crate::kafka::log::{Log as _, LogConsumer as _, LogMessage as _, LogProducer as _};
-use crate::kafka::transaction::Failure;
 use crate::kafka::watchdog::Watchdog;
 use crate::store::StoreError;
 use crate::store::durable::Stores as _;
 use crate::telemetry::WorkerMetrics;
 
-use batch::{Owned, PendingChange, Tools, Wants};
+use batch::{Owned, Tools, Wants};
 use clock::{now, since, wall_ms};
-use commit::{CommitError, commit};
+use commit::Commit;
 use decode::Decoders;
 use group::{Restoring, Torn};
 use query::Inbox;
@@ -64,8 +63,6 @@ const ASK_LATEST: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// For so long nothing may come of what the broker is known to hold, before it is asked for anew.
 const STARVED: Duration = Duration::from_secs(20);
-/// How often a clock that moved is committed when nothing else is.
-const CLOCK_COMMIT: Duration = Duration::from_secs(30);
 
 /// A worker cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +83,9 @@ struct Worker<'c, W: World> {
     index: usize,
     engine: &'c Engine<W>,
     consumer: &'c ConsumerOf<W>,
-    /// `None` only while it is being replaced.
+    /// `None` only while it is being replaced, and while a commit is under way.
     producer: Option<ProducerOf<W>>,
+    under_way: Option<Commit<W>>,
     watchdog: Watchdog,
     decoders: Decoders,
     metrics: WorkerMetrics,
@@ -104,6 +102,8 @@ struct Worker<'c, W: World> {
     wants: BTreeMap<i32, Wants>,
     uncommitted_since: Option<Instant>,
     committed_at: Instant,
+    /// How long the last commit took.
+    commit_took: Duration,
     ends_asked_at: Instant,
     /// The broker is not asked again before this.
     ask_after: Instant,
@@ -156,6 +156,7 @@ fn run_as_member<W: World>(
         engine,
         consumer: &consumer,
         producer: None,
+        under_way: None,
         watchdog: watchdog.clone(),
         decoders: Decoders::new(engine.schemas.clone(), engine.catalog.clone(), engine.registry.clone()),
         metrics: engine.telemetry.worker(),
@@ -169,11 +170,16 @@ fn run_as_member<W: World>(
         wants: BTreeMap::new(),
         uncommitted_since: None,
         committed_at: now(),
+        commit_took: Duration::ZERO,
         ends_asked_at: now(),
         ask_after: now(),
     };
     let result = worker.renew_producer().and_then(|()| worker.work());
     worker.stop_restoring();
+    if let Some(commit) = worker.under_way.take() {
+        // Whoever has the partitions next finds out how it ended.
+        worker.producer = commit.wait().producer;
+    }
     worker.put_down();
     let is_fenced = consumer.is_fenced();
     if let Some(producer) = worker.producer.take() {
@@ -214,6 +220,7 @@ impl<W: World> Worker<'_, W> {
         let Some(path) = damage.beyond_repair().map(PathBuf::from) else { return Err(error) };
         tracing::warn!(worker = self.index, %error, "filling the store again from the changelog");
         let numbers = self.numbers();
+        self.conclude()?;
         self.stop_restoring();
         self.put_down();
         self.engine.stores.destroy(&path)?;
@@ -231,10 +238,14 @@ impl<W: World> Worker<'_, W> {
     fn fetch(&mut self) -> Result<(), WorkerError> {
         let mut n_fetched = self.take_in()?;
         if n_fetched == 0 && !std::mem::take(&mut self.is_busy) {
-            self.consumer.wait(self.patience());
+            if self.uncommitted_since.is_some() && self.under_way.is_some() {
+                self.conclude()?;
+            } else {
+                self.consumer.wait(self.patience());
+            }
             n_fetched = self.take_in()?;
         }
-        self.is_busy = n_fetched > 0;
+        self.is_busy = false;
         if n_fetched > 0 || !self.wants.values().any(|wants| *wants == Wants::Fetch) {
             self.starved_since = None;
             return Ok(());
@@ -255,10 +266,9 @@ impl<W: World> Worker<'_, W> {
 
     /// How long to wait for a message.
     fn patience(&self) -> Duration {
-        match self.uncommitted_since {
-            Some(begun) => self.engine.settings.commit_interval.saturating_sub(since(begun)).min(IDLE),
-            None => IDLE,
-        }
+        let Some(begun) = self.uncommitted_since else { return IDLE };
+        let at_latest = self.engine.settings.commit_interval.saturating_sub(since(begun)).min(IDLE);
+        if self.is_drained() { at_latest.min(self.rest()) } else { at_latest }
     }
 
     fn take_in(&mut self) -> Result<usize, WorkerError> {
@@ -361,72 +371,6 @@ impl<W: World> Worker<'_, W> {
         self.inbox.answer(partitions, wall_ms());
     }
 
-    /// Commits as soon as there is nothing more to add, and at the latest after the interval or the number of records.
-    fn commit_if_due(&mut self) -> Result<(), WorkerError> {
-        let settings = &self.engine.settings;
-        let due = match self.uncommitted_since {
-            Some(begun) => {
-                let n_records: usize = self.owned.values().map(|owned| owned.pending.n_records).sum();
-                let drained = self.wants.values().all(|wants| matches!(wants, Wants::Nothing | Wants::Schema));
-                (drained && !self.is_busy)
-                    || since(begun) >= settings.commit_interval
-                    || n_records >= settings.commit_max_events
-            }
-            None => since(self.committed_at) >= CLOCK_COMMIT && self.owned.values().any(Owned::is_clock_dirty),
-        };
-        if due { self.commit_all() } else { Ok(()) }
-    }
-
-    fn commit_all(&mut self) -> Result<(), WorkerError> {
-        let dirty: Vec<i32> =
-            self.owned.values().filter(|o| o.is_dirty() || o.is_clock_dirty()).map(|o| o.number).collect();
-        let Some(producer) = self.producer.as_mut().filter(|_| !dirty.is_empty()) else { return Ok(()) };
-        let began = now();
-        for owned in self.owned.values_mut().filter(|owned| dirty.contains(&owned.number)) {
-            count_changes(&mut self.metrics, owned);
-            self.metrics.happened(&owned.take_happened());
-        }
-        let parts = self.owned.values_mut().filter(|owned| dirty.contains(&owned.number));
-        let result = commit(producer, self.consumer, parts, &self.engine.outbox, self.engine.partitions);
-        self.uncommitted_since = None;
-        self.committed_at = now();
-        match result {
-            Ok(()) => {
-                self.metrics.committed(since(began).as_secs_f64());
-                Ok(())
-            }
-            Err(CommitError::Store(error)) => Err(error.into()),
-            Err(CommitError::Transaction(failure)) => self.recover(&failure),
-        }
-    }
-
-    /// Back to the last commit after a transaction that did not go through.
-    fn recover(&mut self, failure: &Failure) -> Result<(), WorkerError> {
-        tracing::warn!(worker = self.index, %failure, "going back to the last commit");
-        let aborted = match failure {
-            Failure::Aborted(_) => self.producer.as_mut().is_some_and(|producer| producer.abort().is_ok()),
-            Failure::Doubt(_) => false,
-            Failure::Refused(message) => {
-                return Err(KafkaError::Refused { what: "transaction".to_owned(), message: message.clone() }.into());
-            }
-        };
-        self.metrics.aborted(if aborted { "aborted" } else { "doubt" });
-        // What is in memory has taken the place of what was committed, which the changelog tells; and so it does what
-        // became of a transaction in doubt, once the next producer of this name has settled it. Whoever has the partitions
-        // now, if it is not us, is told by the group; until then they are ours.
-        let numbers = self.numbers();
-        self.stop_restoring();
-        self.put_down();
-        if aborted {
-            // Not in a tight circle, should the cause persist.
-            let _ = self.engine.stop.sleep(Duration::from_millis(100));
-        } else {
-            self.renew_producer()?;
-        }
-        self.restore(numbers);
-        Ok(())
-    }
-
     /// Fetches from where each partition has got to, once it is restored.
     fn fetch_again(&mut self) -> Result<(), WorkerError> {
         if self.consumer.is_lost() {
@@ -474,20 +418,5 @@ impl<W: World> Worker<'_, W> {
 
     fn waits_for(&mut self, error: Option<&KafkaError>) {
         self.engine.waits_for(self.index, error);
-    }
-}
-
-/// Counts the changes of a commit, and how long after what brought them about it comes.
-fn count_changes<W: World>(metrics: &mut WorkerMetrics, owned: &Owned<'_, W>) {
-    let wall_ms = wall_ms();
-    for PendingChange { change, since, .. } in &owned.pending.changes {
-        metrics.change(&change.segment, change.entered);
-        #[expect(clippy::cast_precision_loss, reason = "a latency that a float cannot hold is as good as one it can")]
-        let seconds = wall_ms.saturating_sub(*since).max(0) as f64 / 1000.0;
-        match change.cause {
-            Cause::Time => metrics.flip_latency_seconds(seconds),
-            Cause::Event { .. } => metrics.event_latency_seconds(seconds),
-            Cause::Definition | Cause::Consent | Cause::Erasure => {}
-        }
     }
 }

@@ -212,6 +212,14 @@ pub(super) struct Broker {
     pub(super) complaints: Vec<String>,
 }
 
+/// Input offsets on their way into a transaction.
+#[derive(Clone)]
+pub(super) struct Progress {
+    pub(super) client: usize,
+    pub(super) generation: i32,
+    pub(super) offsets: BTreeMap<Place, i64>,
+}
+
 impl Broker {
     pub(super) fn new(topics: &[(String, i32)], changelog: &str, partitions: i32, broken: Option<Break>) -> Self {
         let made = |count: i32| (0..count).map(|_| Partition::default()).collect();
@@ -300,13 +308,11 @@ impl Broker {
     pub(super) fn add_offsets(
         &mut self,
         (name, epoch): (&str, i32),
-        client: usize,
-        offsets: BTreeMap<Place, i64>,
+        Progress { client, generation, offsets }: Progress,
         now: i64,
     ) -> Result<(), Refused> {
         let Client { id, instance, .. } = &self.clients[client];
         let (id, instance) = (*id, instance.clone());
-        let generation = self.claimed_generation(client);
         self.under_way(name, epoch, now)?;
         let is_member = self.group.members.get(&instance).is_some_and(|member| member.id == id);
         if self.broken != Some(Break::NoGeneration) && (!is_member || generation != self.group.generation) {
@@ -325,7 +331,8 @@ impl Broker {
         Ok(())
     }
 
-    fn claimed_generation(&self, client: usize) -> i32 {
+    /// The generation that a member says it is of.
+    pub(super) fn claimed_generation(&self, client: usize) -> i32 {
         let client = &self.clients[client];
         match self.broken {
             Some(Break::CachedGeneration) => client.first_generation.unwrap_or(client.generation),

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::broker::{Refused, Sent, SlotState, TRANSACTION_MS};
+use super::broker::{Progress, Refused, Sent, SlotState, TRANSACTION_MS};
 use super::rules::Break;
 use super::scene::{Scene, unavailable};
 use super::schedule::Process;
@@ -191,6 +191,7 @@ impl LogMessage for Received {
 
 impl LogConsumer for Member {
     type Message<'c> = Received;
+    type Progress = Progress;
 
     fn serve(&self) -> Result<Option<Received>, KafkaError> {
         self.scene().step(self.net.process, "serve");
@@ -276,6 +277,17 @@ impl LogConsumer for Member {
 
     fn is_lost(&self) -> bool {
         self.scene().broker().clients[self.client].is_lost
+    }
+
+    fn progress(&self, offsets: &Offsets) -> Result<Progress, Failure> {
+        let broker = self.scene().broker();
+        if broker.clients[self.client].is_lost {
+            self.scene().storm().aborted.insert(broker.clients[self.client].instance.clone());
+            return Err(Failure::Aborted("the group has gone on without this member".to_owned()));
+        }
+        let places = offsets.iter().map(|((lane, number), offset)| ((self.topics[*lane].clone(), *number), *offset));
+        let generation = broker.claimed_generation(self.client);
+        Ok(Progress { client: self.client, generation, offsets: places.collect() })
     }
 
     fn committed(&self, partitions: &BTreeSet<i32>) -> Result<Offsets, KafkaError> {
@@ -417,29 +429,21 @@ impl Sender {
 }
 
 impl LogProducer for Sender {
-    type Consumer = Member;
+    type Progress = Progress;
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
         self.queue(record);
         Ok(())
     }
 
-    fn send_offsets(&mut self, consumer: &Member, offsets: &Offsets) -> Result<(), Failure> {
+    fn send_offsets(&mut self, progress: &Progress) -> Result<(), Failure> {
         let n_early = self.scene().schedule.draw(|random| random.below(self.queue.len() + 1));
         self.deliver(n_early)?;
-        if consumer.is_lost() {
-            return Err(self.aborted("the group has gone on without this member"));
-        }
         if self.scene().strikes(|rates| rates.transaction) {
             return Err(self.aborted("the broker refuses the offsets"));
         }
-        let places =
-            offsets.iter().map(|((lane, number), offset)| ((consumer.topics[*lane].clone(), *number), *offset));
-        let places: BTreeMap<_, _> = places.collect();
         let (name, epoch) = (self.name.clone(), self.epoch);
-        self.ask("add offsets", OVERDUE_MS, |broker, now| {
-            broker.add_offsets((&name, epoch), consumer.client, places.clone(), now)
-        })
+        self.ask("add offsets", OVERDUE_MS, |broker, now| broker.add_offsets((&name, epoch), progress.clone(), now))
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
