@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use rust_decimal::Decimal;
 
 use super::catalog::Function;
+use super::customer::insert;
 use super::value::Value;
+use super::values::{Seen, Values};
 
-/// Different values that `top` tells apart exactly; past that a new one takes the place of the rarest.
-pub const TOP_VALUES_MAX: usize = 256;
 /// Different values that `distinct` counts exactly; past that it counts a sample of half as many or more, whose standard
 /// error is at most 1.1 %.
 pub const DISTINCT_HASHES_MAX: usize = 16_384;
-/// The most that `list` gives.
-pub const LIST_LENGTH_MAX: usize = 100;
-
 /// The summary of some events for one aggregate function.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accumulator {
@@ -34,7 +30,7 @@ pub enum Accumulator {
     /// `last`: its instant and value.
     Last(i64, Value),
     /// `top`, `list`: the different values, the most recently seen last.
-    Values(Vec<Seen>),
+    Values(Values),
     /// `distinct`: the different values.
     Hashes(Hashes),
 }
@@ -55,7 +51,7 @@ impl Hashes {
         }
         match self.seen.binary_search_by_key(&hash, |(hash, _)| *hash) {
             Ok(place) => self.seen[place].1 = self.seen[place].1.max(at),
-            Err(place) => self.seen.insert(place, (hash, at)),
+            Err(place) => insert(&mut self.seen, place, (hash, at)),
         }
         while self.seen.len() > DISTINCT_HASHES_MAX {
             self.n_zeros += 1;
@@ -70,17 +66,6 @@ impl Hashes {
     }
 }
 
-/// A value and how it was seen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// The value.
-    pub value: Value,
-    /// How often.
-    pub count: u64,
-    /// When last, milliseconds since the epoch.
-    pub at: i64,
-}
-
 impl Accumulator {
     /// The summary of one event; `value` is its value, or its instant where the aggregate names none.
     #[must_use]
@@ -93,7 +78,7 @@ impl Accumulator {
             Function::Greatest => Self::Greatest(value.clone()),
             Function::First => Self::First(at, value.clone()),
             Function::Last => Self::Last(at, value.clone()),
-            Function::Top | Function::List => Self::Values(vec![Seen { value: value.clone(), count: 1, at }]),
+            Function::Top | Function::List => Self::Values(Values::One(Seen { value: value.clone(), count: 1, at })),
             Function::Distinct => Self::Hashes(Hashes { n_zeros: 0, seen: vec![(value.stable_hash(), at)] }),
         }
     }
@@ -112,7 +97,7 @@ impl Accumulator {
             Self::First(earliest, first) if at < *earliest => (*earliest, *first) = (at, value.clone()),
             Self::Last(latest, last) if at >= *latest => (*latest, *last) = (at, value.clone()),
             Self::Least(_) | Self::Greatest(_) | Self::First(..) | Self::Last(..) => {}
-            Self::Values(values) => see(values, function, Seen { value: value.clone(), count: 1, at }),
+            Self::Values(values) => values.see(function, at, value),
             Self::Hashes(hashes) => hashes.see(value.stable_hash(), at),
         }
     }
@@ -142,7 +127,7 @@ impl Accumulator {
                 this.add(function, 0, value);
             }
             (Self::Last(latest, last), Self::Last(at, value)) => (*latest, *last) = (*at, value.clone()),
-            (Self::Values(values), Self::Values(more)) => append_values(values, function, more),
+            (Self::Values(values), Self::Values(more)) => values.append(function, more.as_slice()),
             _ => {}
         }
     }
@@ -167,8 +152,8 @@ impl Accumulator {
                 mean.map_or(Value::Unknown, Value::Number)
             }
             Self::Least(value) | Self::Greatest(value) | Self::First(_, value) | Self::Last(_, value) => value.clone(),
-            Self::Values(values) if function == Function::Top => most_frequent(values),
-            Self::Values(values) => latest_first(values.iter().rev()),
+            Self::Values(values) if function == Function::Top => values.most_frequent(),
+            Self::Values(values) => values.latest_first(i64::MIN),
             Self::Hashes(hashes) => hashes.count_of(hashes.seen.len()),
         }
     }
@@ -185,7 +170,7 @@ impl Accumulator {
     pub fn value_since(&self, function: Function, earliest: i64) -> Value {
         match self {
             Self::Hashes(hashes) => hashes.count_of(hashes.seen.iter().filter(|(_, at)| *at >= earliest).count()),
-            Self::Values(values) => latest_first(values.iter().rev().take_while(|seen| seen.at >= earliest)),
+            Self::Values(values) => values.latest_first(earliest),
             _ => self.value(function),
         }
     }
@@ -193,20 +178,20 @@ impl Accumulator {
     /// How many different values are kept apart, for `top` and `list`.
     #[must_use]
     pub fn n_values(&self) -> usize {
-        if let Self::Values(values) = self { values.len() } else { 0 }
+        if let Self::Values(values) = self { values.as_slice().len() } else { 0 }
     }
 
     /// Forgets all but so many of the most frequent values, for `top`.
     pub fn keep_most_frequent(&mut self, n_kept: usize) {
         if let Self::Values(values) = self {
-            keep_most_frequent(values, n_kept);
+            values.keep_most_frequent(n_kept);
         }
     }
 
     /// When values were seen last, for `distinct` and `list`.
     pub fn last_seen(&self) -> impl Iterator<Item = i64> {
         let (values, hashes): (&[Seen], &[(u64, i64)]) = match self {
-            Self::Values(values) => (values, &[]),
+            Self::Values(values) => (values.as_slice(), &[]),
             Self::Hashes(hashes) => (&[], &hashes.seen),
             _ => (&[], &[]),
         };
@@ -216,7 +201,7 @@ impl Accumulator {
     /// Forgets values that were seen last before `earliest`, for `distinct` and `list`.
     pub fn forget_before(&mut self, earliest: i64) {
         match self {
-            Self::Values(values) => values.retain(|seen| seen.at >= earliest),
+            Self::Values(values) => values.forget_before(earliest),
             Self::Hashes(hashes) => hashes.seen.retain(|(_, at)| *at >= earliest),
             _ => {}
         }
@@ -240,72 +225,4 @@ fn number(value: &Value) -> Decimal {
 
 fn add(a: Option<Decimal>, b: Option<Decimal>) -> Option<Decimal> {
     a?.checked_add(b?)
-}
-
-/// Puts a value where its instant belongs, after those of the same instant.
-fn see(values: &mut Vec<Seen>, function: Function, mut seen: Seen) {
-    if let Some(place) = values.iter().position(|other| other.value == seen.value) {
-        if values[place].at > seen.at {
-            values[place].count += seen.count;
-            return;
-        }
-        seen.count += values.remove(place).count;
-    } else {
-        make_room(values, function, &mut seen);
-    }
-    let place = values.partition_point(|other| other.at <= seen.at);
-    values.insert(place, seen);
-    if function == Function::List && values.len() > LIST_LENGTH_MAX {
-        values.remove(0);
-    }
-}
-
-/// Past the limit, `top` lets a new value take over the place and the count of the rarest one (space saving, Metwally et
-/// al. 2005): what is frequent is never lost.
-fn make_room(values: &mut Vec<Seen>, function: Function, seen: &mut Seen) {
-    if function == Function::Top && values.len() >= TOP_VALUES_MAX {
-        let rarest = values.iter().enumerate().min_by_key(|(_, other)| other.count).map(|(place, _)| place);
-        if let Some(rarest) = rarest {
-            seen.count += values.remove(rarest).count;
-        }
-    }
-}
-
-fn append_values(values: &mut Vec<Seen>, function: Function, later: &[Seen]) {
-    if later.len() < 8 {
-        return later.iter().for_each(|seen| see(values, function, seen.clone()));
-    }
-    let again: HashMap<&Value, usize> = later.iter().enumerate().map(|(place, seen)| (&seen.value, place)).collect();
-    let mut appended = later.to_vec();
-    values.retain(|seen| match again.get(&seen.value) {
-        Some(place) => {
-            appended[*place].count += seen.count;
-            false
-        }
-        None => true,
-    });
-    values.append(&mut appended);
-    keep_most_frequent(values, TOP_VALUES_MAX);
-}
-
-/// Leaves at most so many values: the most frequent, and of those seen equally often the latest.
-fn keep_most_frequent(values: &mut Vec<Seen>, n_kept: usize) {
-    let Some(n_surplus) = values.len().checked_sub(n_kept).filter(|n_surplus| *n_surplus > 0) else { return };
-    let mut ranks: Vec<(u64, usize)> = values.iter().enumerate().map(|(place, seen)| (seen.count, place)).collect();
-    let (_, last_out, _) = ranks.select_nth_unstable(n_surplus - 1);
-    let last_out = *last_out;
-    let mut place = 0;
-    values.retain(|seen| {
-        place += 1;
-        (seen.count, place - 1) > last_out
-    });
-}
-
-fn most_frequent(values: &[Seen]) -> Value {
-    // Later ones win ties: they were seen more recently.
-    values.iter().max_by_key(|seen| seen.count).map_or(Value::Unknown, |seen| seen.value.clone())
-}
-
-fn latest_first<'a>(values: impl Iterator<Item = &'a Seen>) -> Value {
-    Value::List(values.take(LIST_LENGTH_MAX).map(|seen| seen.value.clone()).collect())
 }

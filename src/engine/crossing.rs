@@ -7,6 +7,7 @@
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use smallvec::SmallVec;
 
 use super::catalog::{ArithmeticOp, CalendarUnit, CompareOp, NodeId, Op};
 use super::evaluator::{Evaluator, condition_holds};
@@ -78,9 +79,12 @@ fn search(
 /// The end of the calendar, year 9999: nobody waits for longer.
 const LATEST_INSTANT: i64 = 253_402_300_799_999;
 
+/// Instants around which a condition can flip: four for each crossing.
+type Candidates = SmallVec<[i64; 8]>;
+
 /// Instants, in order, around which a condition whose sides move evenly can flip; `None` where they do not.
-fn even_crossings(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Vec<i64>> {
-    let mut candidates = Vec::new();
+fn even_crossings(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Candidates> {
+    let mut candidates = Candidates::new();
     match &evaluator.node(id).op {
         Op::Compare(_, left, right) => cross(evaluator, *left, *right, &mut candidates)?,
         Op::Between { value, low, high, .. } => {
@@ -100,7 +104,7 @@ fn even_crossings(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Vec<i64>>
     Some(candidates)
 }
 
-fn cross(evaluator: &mut Evaluator<'_>, left: NodeId, right: NodeId, candidates: &mut Vec<i64>) -> Option<()> {
+fn cross(evaluator: &mut Evaluator<'_>, left: NodeId, right: NodeId, candidates: &mut Candidates) -> Option<()> {
     if !evaluator.value(left).is_known() || !evaluator.value(right).is_known() {
         return None;
     }
@@ -111,12 +115,13 @@ fn cross(evaluator: &mut Evaluator<'_>, left: NodeId, right: NodeId, candidates:
 }
 
 /// The instants around which a difference that is `apart` at `now` and grows by `slope` a millisecond is zero.
-fn meet(now: i64, apart: Decimal, slope: Decimal, candidates: &mut Vec<i64>) {
+fn meet(now: i64, apart: Decimal, slope: Decimal, candidates: &mut Candidates) {
     if slope.is_zero() {
         return;
     }
-    // Too far away for a decimal is too far away to wait for.
-    let Some(at) = apart.checked_div(-slope).and_then(|in_ms| in_ms.floor().to_i64()?.checked_add(now)) else {
+    // Most differences grow by what passes, and a division takes long. Too far away for a decimal is too far away to wait for.
+    let in_ms = if slope == Decimal::ONE { Some(-apart) } else { apart.checked_div(-slope) };
+    let Some(at) = in_ms.and_then(|in_ms| in_ms.floor().to_i64()?.checked_add(now)) else {
         return;
     };
     candidates.extend((-1..=2).filter_map(|around| at.checked_add(around)));
@@ -165,7 +170,12 @@ fn slope(evaluator: &mut Evaluator<'_>, id: NodeId) -> Option<Decimal> {
 /// Whether a condition would hold at another instant before its operands' `until`.
 fn holds_at(evaluator: &mut Evaluator<'_>, id: NodeId, at: i64) -> bool {
     let op = &evaluator.node(id).op;
-    let values: Vec<(NodeId, Value)> = op.operands().map(|node| (node, value_at(evaluator, node, at))).collect();
+    if let Op::Compare(op, left, right) = op {
+        let left = value_at(evaluator, *left, at);
+        return arithmetic::compare(*op, &left, &value_at(evaluator, *right, at));
+    }
+    let values: SmallVec<[(NodeId, Value); 3]> =
+        op.operands().map(|node| (node, value_at(evaluator, node, at))).collect();
     let unknown = Value::Unknown;
     condition_holds(op, |node| values.iter().find(|(other, _)| other == node).map_or(&unknown, |(_, value)| value))
 }

@@ -66,7 +66,7 @@ impl Schedule {
             (Ok(place), i64::MAX) => drop(untils.remove(place)),
             (Ok(place), _) => untils[place].1 = until,
             (Err(_), i64::MAX) => {}
-            (Err(place), _) => untils.insert(place, (timer, until)),
+            (Err(place), _) => insert(untils, place, (timer, until)),
         }
     }
 
@@ -113,6 +113,14 @@ impl Standing {
     }
 }
 
+/// Inserts into a list that is to take little more memory than its entries do: most have very few.
+pub fn insert<T>(entries: &mut Vec<T>, place: usize, entry: T) {
+    if entries.len() == entries.capacity() {
+        entries.reserve_exact(1 + entries.len() / 2);
+    }
+    entries.insert(place, entry);
+}
+
 /// The entry of a key in a sorted list.
 #[must_use]
 pub fn find<T>(entries: &[(u64, T)], key: u64) -> Option<&T> {
@@ -134,7 +142,7 @@ pub fn entry<T>(entries: &mut Vec<(u64, T)>, key: u64, missing: impl FnOnce() ->
     let position = match entries.binary_search_by_key(&key, |(key, _)| *key) {
         Ok(position) => position,
         Err(position) => {
-            entries.insert(position, (key, missing()));
+            insert(entries, position, (key, missing()));
             position
         }
     };
@@ -186,6 +194,9 @@ impl Customer {
             if self.recent_ids.pop_front().is_none() {
                 return;
             }
+        }
+        if self.recent_ids.len() == self.recent_ids.capacity() {
+            self.recent_ids.reserve_exact(1 + self.recent_ids.len() / 2);
         }
         self.recent_ids.push_back((id_hash, occurred_at));
     }

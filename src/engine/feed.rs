@@ -1,7 +1,7 @@
 //! From an event to the aggregates and patterns it counts in.
 
 use super::catalog::{AggregateId, Catalog, EventTypeId, Feed, Function, PatternId, Side, Slot, Target, Window};
-use super::customer::{Customer, entry, find, find_mut};
+use super::customer::{Customer, entry, find, find_mut, insert};
 use super::families::{Families, Touched};
 use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
 use super::record::EventFields;
@@ -88,7 +88,7 @@ impl Intake<'_> {
             Err(place) => {
                 let Some(series) = Series::first(&view, at, value) else { return };
                 self.touched.note(self.catalog, self.families, family_id, None);
-                aggregates.insert(place, (aggregate.key, series));
+                insert(aggregates, place, (aggregate.key, series));
             }
         }
         if let Window::SinceAnchor { anchor } = aggregate.window {

@@ -33,6 +33,7 @@ pub mod series;
 mod tally;
 mod thresholds;
 pub mod value;
+pub mod values;
 mod why;
 
 use std::sync::Arc;

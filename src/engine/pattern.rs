@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::catalog::{Pattern, Relation, Side};
+use super::customer;
 use super::value::Value;
 
 /// Occurrences of one step that a customer's pattern remembers at most; the oldest makes room.
@@ -192,5 +193,5 @@ fn insert(occurrences: &mut Vec<Occurrence>, occurrence: Occurrence) {
         occurrences.remove(0);
     }
     let position = occurrences.partition_point(|other| other.order() <= occurrence.order());
-    occurrences.insert(position, occurrence);
+    customer::insert(occurrences, position, occurrence);
 }

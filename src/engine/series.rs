@@ -4,11 +4,13 @@
 use rust_decimal::Decimal;
 use smallvec::SmallVec;
 
-use super::accumulator::{Accumulator, TOP_VALUES_MAX, value_of_nothing};
+use super::accumulator::{Accumulator, value_of_nothing};
 use super::calendar;
 use super::catalog::{Aggregate, Catalog, Function, Window};
+use super::customer;
 use super::tally::Tally;
 use super::value::Value;
+use super::values::TOP_VALUES_MAX;
 
 /// A window is exact while it holds at most this many different instants.
 pub const INSTANTS_MAX: usize = 128;
@@ -318,7 +320,8 @@ fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) 
             false
         }
         _ => {
-            entries.insert(position, Entry { youngest: at, accumulator: Accumulator::of(function, at, value) });
+            let entry = Entry { youngest: at, accumulator: Accumulator::of(function, at, value) };
+            customer::insert(entries, position, entry);
             true
         }
     }

@@ -4,11 +4,12 @@ use std::collections::BinaryHeap;
 
 use hashbrown::HashMap;
 
-use super::accumulator::{Accumulator, Seen};
+use super::accumulator::Accumulator;
 use super::series::Entry;
 use super::value::Value;
+use super::values::Seen;
 
-/// Up to so many values a look at each is faster than a hash of one.
+/// Up to so many values a look at each is faster than a hash of one, or keeping them in order.
 const FEW: usize = 16;
 
 /// The counts of a window's values.
@@ -17,7 +18,7 @@ pub(super) struct Tally<'e> {
     /// The place among the counts of each value of each entry, in order.
     places: Vec<usize>,
     /// How the counts stood when they were put here, greatest first; a count that fell meanwhile is put back when its turn
-    /// comes.
+    /// comes. Empty where there are few.
     ranks: BinaryHeap<Rank>,
 }
 
@@ -58,7 +59,10 @@ impl<'e> Tally<'e> {
             counts[place].recency = recency;
             places.push(place);
         }
-        let ranks = counts.iter().enumerate().map(|(place, count)| count.rank(place)).collect();
+        let mut ranks = BinaryHeap::new();
+        if counts.len() > FEW {
+            ranks.extend(counts.iter().enumerate().map(|(place, count)| count.rank(place)));
+        }
         Self { counts, places, ranks }
     }
 
@@ -69,10 +73,19 @@ impl<'e> Tally<'e> {
 
     /// The most frequent value, the most recently seen winning a tie.
     pub(super) fn most_frequent(&self) -> Value {
-        self.ranks.peek().map_or(Value::Unknown, |(_, _, place)| self.counts[*place].value.clone())
+        let first = self.ranks.peek().map(|(_, _, place)| *place).or_else(|| self.winner_of_few());
+        first.map_or(Value::Unknown, |place| self.counts[place].value.clone())
+    }
+
+    fn winner_of_few(&self) -> Option<usize> {
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| count.count > 0);
+        counts.max_by_key(|(_, count)| (count.count, count.recency)).map(|(place, _)| place)
     }
 
     fn winner(&mut self) -> Option<usize> {
+        if self.counts.len() <= FEW {
+            return self.winner_of_few();
+        }
         while let Some((count, _, place)) = self.ranks.pop() {
             let now = &self.counts[place];
             if now.count > 0 {
@@ -120,7 +133,7 @@ impl Candidate<'_> {
 
 fn values_of(entry: &Entry) -> &[Seen] {
     match &entry.accumulator {
-        Accumulator::Values(values) => values,
+        Accumulator::Values(values) => values.as_slice(),
         _ => &[],
     }
 }

@@ -7,6 +7,7 @@
 mod erasure;
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
 
@@ -21,8 +22,8 @@ pub use erasure::ErasureKey;
 /// Deadlines fetched from the store at a time.
 const DUE_PAGE: usize = 256;
 /// Bytes in memory of a customer, roughly: so many, and so many for each of the encoded form.
-const WEIGHT_FIXED: usize = 600;
-const WEIGHT_PER_BYTE: usize = 6;
+const WEIGHT_FIXED: usize = 420;
+const WEIGHT_PER_BYTE: usize = 5;
 /// Customers that are written to the store at once when memory is short.
 const RELIEF: usize = 4_096;
 /// Bytes of encoded customers kept for the next commit.
@@ -334,7 +335,7 @@ impl<S: Store> Customers<S> {
             slot
         } else {
             self.slots.push(entry);
-            // Four thousand million customers of 600 bytes are more than fits.
+            // Four thousand million customers of 420 bytes are more than fits.
             Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
@@ -431,11 +432,17 @@ impl<S: Store> Customers<S> {
 
     /// Takes the first of the listed deadlines away; the customer's has moved on, and is listed instead.
     fn list_anew(&mut self) {
-        let Some(Reverse((instant, slot))) = self.deadlines.pop() else { return };
-        if self.slots[slot.index()].listed == Some(instant) {
-            self.slots[slot.index()].listed = None;
-            self.reschedule(slot);
+        let Some(mut first) = self.deadlines.peek_mut() else { return };
+        let Reverse((instant, slot)) = *first;
+        let entry = &mut self.slots[slot.index()];
+        if entry.listed == Some(instant) {
+            entry.listed = entry.customer.deadline.filter(|deadline| entry.loaded_deadline != Some(*deadline));
+            if let Some(deadline) = entry.listed {
+                *first = Reverse((deadline, slot));
+                return;
+            }
         }
+        PeekMut::pop(first);
     }
 
     fn load_fetched(&mut self) -> Result<Option<Slot>, StoreError> {

@@ -24,9 +24,11 @@ impl Writer {
     /// Seven bits a byte, the least first; all but the last have the highest bit set.
     #[inline]
     pub(super) fn unsigned(&mut self, value: u64) {
-        if value < 0x80 {
-            return self.bytes.push(value.to_le_bytes()[0]);
-        }
+        if value < 0x80 { self.byte(value.to_le_bytes()[0]) } else { self.long(value) }
+    }
+
+    /// The same of one that is not small.
+    fn long(&mut self, value: u64) {
         if value >> 56 > 0 {
             return self.wide(value.into());
         }

@@ -13,11 +13,12 @@ pub use bytes::Unreadable;
 use bytes::{Reader, Writer};
 use smallvec::SmallVec;
 
-use crate::engine::accumulator::{Accumulator, Hashes, Seen};
+use crate::engine::accumulator::{Accumulator, Hashes};
 use crate::engine::customer::{Customer, Dated, Standing};
 use crate::engine::pattern::{Keys, Occurrence, PatternState, Rank};
 use crate::engine::series::{Entry, Series};
 use crate::engine::value::Value;
+use crate::engine::values::{Seen, Values};
 
 /// The version written today.
 const VERSION: u8 = 2;
@@ -96,7 +97,7 @@ pub fn decode(bytes: &[u8]) -> Result<Customer, Unreadable> {
         customer.standings = read_list(r, read_standing)?;
         (customer.arrivals, customer.sequence) = (r.unsigned()?, r.unsigned()?);
     }
-    customer.recent_ids = (0..r.length()?).map(|_| Ok((r.hash()?, r.instant()?))).collect::<Result<_, _>>()?;
+    customer.recent_ids = read_list(r, Reader::instant)?.into();
     customer.profile = read_list(r, |r| Ok(Dated { value: read_value(r)?, at: r.instant()? }))?;
     customer.consents = read_list(r, |r| Ok(Dated { value: r.byte()? != 0, at: r.instant()? }))?;
     customer.aggregates = read_list(r, read_series)?;
@@ -173,7 +174,20 @@ fn read_list<'a, T>(
     r: &mut Reader<'a>,
     read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
 ) -> Result<Vec<(u64, T)>, Unreadable> {
-    (0..r.length()?).map(|_| Ok((r.hash()?, read(r)?))).collect()
+    read_many(r, |r| Ok((r.hash()?, read(r)?)))
+}
+
+/// So many as a length in front says, in a list that has room for just those.
+fn read_many<'a, T>(
+    r: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
+) -> Result<Vec<T>, Unreadable> {
+    let length = r.length()?;
+    let mut entries = Vec::with_capacity(length);
+    for _ in 0..length {
+        entries.push(read(r)?);
+    }
+    Ok(entries)
 }
 
 fn read_standing(r: &mut Reader<'_>) -> Result<Standing, Unreadable> {
@@ -209,10 +223,8 @@ fn read_series(r: &mut Reader<'_>) -> Result<Series, Unreadable> {
             accumulator: read_accumulator(r)?,
         }),
         1 => {
-            let entries = (0..r.length()?)
-                .map(|_| Ok(Entry { youngest: r.instant()?, accumulator: read_accumulator(r)? }))
-                .collect::<Result<_, _>>()?;
-            Ok(Series::Entries(entries))
+            let entries = read_many(r, |r| Ok(Entry { youngest: r.instant()?, accumulator: read_accumulator(r)? }));
+            Ok(Series::Entries(entries?))
         }
         _ => Err(Unreadable),
     }
@@ -253,6 +265,7 @@ fn accumulator(w: &mut Writer, accumulator: &Accumulator) {
         }
         Accumulator::Values(values) => {
             w.byte(7);
+            let values = values.as_slice();
             w.length(values.len());
             for seen in values {
                 value(w, &seen.value);
@@ -281,17 +294,22 @@ fn read_accumulator(r: &mut Reader<'_>) -> Result<Accumulator, Unreadable> {
         4 => Accumulator::Greatest(read_value(r)?),
         5 => Accumulator::First(r.instant()?, read_value(r)?),
         6 => Accumulator::Last(r.instant()?, read_value(r)?),
-        7 => Accumulator::Values(
-            (0..r.length()?)
-                .map(|_| Ok(Seen { value: read_value(r)?, count: r.unsigned()?, at: r.instant()? }))
-                .collect::<Result<_, _>>()?,
-        ),
+        7 => Accumulator::Values(read_values(r)?),
         8 => Accumulator::Hashes(Hashes {
             n_zeros: u32::try_from(r.unsigned()?).map_err(|_| Unreadable)?,
-            seen: (0..r.length()?).map(|_| Ok((r.hash()?, r.instant()?))).collect::<Result<_, _>>()?,
+            seen: read_list(r, Reader::instant)?,
         }),
         _ => return Err(Unreadable),
     })
+}
+
+fn read_values(r: &mut Reader<'_>) -> Result<Values, Unreadable> {
+    let seen = |r: &mut Reader<'_>| Ok(Seen { value: read_value(r)?, count: r.unsigned()?, at: r.instant()? });
+    if r.bytes.first() == Some(&1) {
+        r.byte()?;
+        return seen(r).map(Values::One);
+    }
+    read_many(r, seen).map(Values::of)
 }
 
 fn value(w: &mut Writer, value_: &Value) {
@@ -338,14 +356,11 @@ fn read_value(r: &mut Reader<'_>) -> Result<Value, Unreadable> {
 
 /// The items of a list; lists of lists do not exist, so damage cannot nest them without end.
 fn read_items(r: &mut Reader<'_>) -> Result<Arc<[Value]>, Unreadable> {
-    let mut items = Vec::new();
-    for _ in 0..r.length()? {
-        match r.bytes.first() {
-            Some(7) => return Err(Unreadable),
-            _ => items.push(read_value(r)?),
-        }
-    }
-    Ok(items.into())
+    let items = read_many(r, |r| match r.bytes.first() {
+        Some(7) => Err(Unreadable),
+        _ => read_value(r),
+    });
+    Ok(items?.into())
 }
 
 fn occurrences(w: &mut Writer, occurrences: &[Occurrence]) {
@@ -362,16 +377,14 @@ fn occurrences(w: &mut Writer, occurrences: &[Occurrence]) {
 }
 
 fn read_occurrences(r: &mut Reader<'_>) -> Result<Vec<Occurrence>, Unreadable> {
-    let mut occurrences = Vec::new();
-    for _ in 0..r.length()? {
+    read_many(r, |r| {
         let (at, rank) = (r.instant()?, Rank(r.unsigned()?));
         let mut keys = Keys::new();
         for _ in 0..r.length()? {
             keys.push((0..r.length()?).map(|_| r.hash()).collect::<Result<_, _>>()?);
         }
-        occurrences.push(Occurrence { at, rank, keys });
-    }
-    Ok(occurrences)
+        Ok(Occurrence { at, rank, keys })
+    })
 }
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ fn everything() -> Customer {
         Accumulator::Greatest(ten()),
         Accumulator::First(NOON_MS - 86_400_000, Value::Instant(NOON_MS)),
         Accumulator::Last(NOON_MS, Value::text("shoes")),
-        Accumulator::Values(vec![seen]),
+        Accumulator::Values(Values::of(vec![seen])),
         Accumulator::Hashes(Hashes { n_zeros: 2, seen: vec![(7, NOON_MS - 1)] }),
     ];
     let whole = |accumulator| Series::Whole { start: i64::MIN, accumulator };
@@ -85,6 +85,17 @@ fn check(bytes: &[u8], customer: &Customer) {
 fn what_is_written_comes_back() {
     check(&encode(&everything()), &everything());
     check(&encode(&Customer::default()), &Customer::default());
+}
+
+#[test]
+fn any_number_of_values_comes_back() {
+    for n_values in 0..4 {
+        let seen = |count| Seen { value: Value::text("shoes"), count, at: NOON_MS };
+        let accumulator = Accumulator::Values(Values::of((0..n_values).map(seen).collect()));
+        let series = Series::Whole { start: i64::MIN, accumulator };
+        let customer = Customer { aggregates: vec![(1, series)], ..Customer::default() };
+        check(&encode(&customer), &customer);
+    }
 }
 
 #[test]
