@@ -40,7 +40,7 @@ const DISK_FACTOR: f64 = 1.6;
 /// Customers that events are about again within a minute or so are worth their place in memory: a tenth of them.
 const HOT: f64 = 0.1;
 /// A customer in memory takes so many times their stored bytes.
-const IN_MEMORY: f64 = 4.0;
+const IN_MEMORY: f64 = 6.5;
 /// What a process needs besides customers: stores' memory budget, fetched records, code.
 const BASE_BYTES: f64 = 1e9;
 
