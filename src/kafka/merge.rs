@@ -64,6 +64,11 @@ impl<T> Merge<T> {
         }
     }
 
+    /// What was said of ends is not to be believed any more: the clock by which it was asked has been set.
+    pub fn forget_ends(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.end = None);
+    }
+
     /// What to do next. `trusted_since` says, for the record that would be next, since when the end of an empty lane must
     /// have been asked for to be believed: old news of an end is worth nothing while an outage is caught up with.
     pub fn next(&self, trusted_since: impl FnOnce(&T) -> i64) -> Next {
