@@ -83,7 +83,8 @@ fn live_traffic(site: &Site, stop: &AtomicBool, seed: u64) -> Vec<Event> {
         }
         sleep(random.millis(10, 60));
     }
-    producer.flush(Duration::from_mins(2)).unwrap();
+    let flushed = producer.flush(Duration::from_mins(2));
+    assert!(flushed.is_ok(), "{} events are with nobody:\n{}", producer.in_flight_count(), site.broker.log_end());
     events
 }
 

@@ -172,6 +172,11 @@ impl Broker {
         self.wait();
     }
 
+    /// The last lines of its log.
+    pub fn log_end(&self) -> String {
+        self.server().log_end()
+    }
+
     fn wait(&self) {
         let (port, config) = (self.port, self.client());
         self.server().wait_until(|| listens(port));
