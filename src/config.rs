@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::catalog::TimeZone;
 
-pub use machine::usable_memory_bytes;
+pub use machine::free_memory_bytes;
+use machine::usable_memory_bytes;
 use setting::{Milliseconds, Setting};
 pub use setting::{duration_ms, time_zone};
 use source::{Place, Source};

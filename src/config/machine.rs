@@ -19,15 +19,19 @@ pub(super) fn share_of(usable_bytes: Option<usize>) -> usize {
 }
 
 /// What the process may use: what the machine has, or less if its control group has a limit; `None` if neither tells.
-#[must_use]
-pub fn usable_memory_bytes() -> Option<usize> {
+pub(super) fn usable_memory_bytes() -> Option<usize> {
     usable_below(Path::new("/"))
 }
 
-/// The same of a machine whose files are below `root`.
+/// The part of it that nobody else uses.
+#[must_use]
+pub fn free_memory_bytes() -> Option<usize> {
+    usable_memory_bytes().into_iter().chain(meminfo(Path::new("/"), "MemAvailable:")).min()
+}
+
+/// [`usable_memory_bytes`] of a machine whose files are below `root`.
 fn usable_below(root: &Path) -> Option<usize> {
-    let meminfo = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).and_then(kilobytes);
+    let total = meminfo(root, "MemTotal:");
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     // In a container the path may be the host's, while what is mounted is the container's own group as the root.
     let own = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
@@ -46,13 +50,16 @@ fn usable_below(root: &Path) -> Option<usize> {
     limits.chain(total).min()
 }
 
+/// What the kernel tells of memory under a name, bytes.
+fn meminfo(root: &Path, name: &str) -> Option<usize> {
+    let meminfo = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+    let kilobytes = meminfo.lines().find_map(|line| line.strip_prefix(name))?.trim().strip_suffix(" kB")?;
+    kilobytes.trim().parse::<usize>().ok()?.checked_mul(1_024)
+}
+
 /// No limit is a word in one version of control groups, and a number beyond all memory in the other.
 fn number(path: &Path) -> Option<usize> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-fn kilobytes(text: &str) -> Option<usize> {
-    text.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok()?.checked_mul(1_024)
 }
 
 #[cfg(test)]

@@ -307,8 +307,8 @@ impl<S: Store> Partition<S> {
         self.customers.is_full() || !self.own_updates().is_empty()
     }
 
-    /// What [changed](Self::changed) is committed, nothing has changed since, and `marker` says how far that is. The store is written behind: now
-    /// `share` of what waits for it, 1 for all that waited since the round of writing began.
+    /// What [changed](Self::changed) is committed, nothing has changed since, and `marker` says how far that is. The store is
+    /// written behind: now `share` of what waits for it, 1 for all that waited since the round of writing began.
     ///
     /// # Errors
     /// When the store fails; it must then be restored from the changelog.

@@ -38,8 +38,6 @@ const LANE_FULL: usize = 1_024;
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 /// Some of that is written so often at least, at a commit that is waited for.
 const WRITTEN_EVERY: Duration = Duration::from_secs(1);
-/// A wall clock that moved by so much more or less than time did has been set, milliseconds.
-const CLOCK_SET_MS: i64 = 100;
 /// Deadlines passed, or customers looked at under new definitions, before anything else gets its turn.
 const BUDGET: usize = 1_000;
 
@@ -71,8 +69,6 @@ pub(super) struct Tools<'w> {
     pub(super) inputs: &'w [Input],
     /// The wall clock, milliseconds since the epoch.
     pub(super) wall_ms: i64,
-    /// The same moment by the clock that is never set.
-    pub(super) now: Instant,
     pub(super) max_ahead_ms: i64,
 }
 
@@ -80,7 +76,7 @@ impl<'w> Tools<'w> {
     /// Tools as of now.
     pub(super) fn new(decoders: &'w mut Decoders, metrics: &'w mut WorkerMetrics, settings: &'w Settings) -> Self {
         let max_ahead_ms = settings.limits.max_ahead_ms;
-        Self { decoders, metrics, inputs: &settings.inputs, wall_ms: wall_ms(), now: now(), max_ahead_ms }
+        Self { decoders, metrics, inputs: &settings.inputs, wall_ms: wall_ms(), max_ahead_ms }
     }
 }
 
@@ -171,8 +167,6 @@ pub(super) struct Owned<'c, W: World> {
     changelog_end: i64,
     /// When some of what waits for it was last written to the store.
     written_at: Instant,
-    /// The wall clock when last looked at, and the moment.
-    clock: (i64, Instant),
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -202,7 +196,6 @@ impl<'c, W: World> Owned<'c, W> {
             stored_marker: None,
             changelog_end,
             written_at: now(),
-            clock: (wall_ms(), now()),
             metrics,
         }
     }
@@ -232,7 +225,6 @@ impl<'c, W: World> Owned<'c, W> {
         if self.sweep.is_some() {
             return self.look_at_customers();
         }
-        self.look_at_clock(tools);
         for _ in 0..budget {
             let wall_ms = tools.wall_ms;
             let trusted = |fetched: &Fetched<MessageOf<'c, W>>| trusted_since(fetched.message.timestamp_ms(), wall_ms);
@@ -258,15 +250,6 @@ impl<'c, W: World> Owned<'c, W> {
             }
         }
         Ok(Wants::Turn)
-    }
-
-    /// How old news of a topic's end is goes by the wall clock, as messages do; if that was set, nobody knows.
-    fn look_at_clock(&mut self, tools: &Tools<'_>) {
-        let (wall_ms, moment) = std::mem::replace(&mut self.clock, (tools.wall_ms, tools.now));
-        let passed_ms = i64::try_from((tools.now.saturating_duration_since(moment)).as_millis()).unwrap_or(i64::MAX);
-        if tools.wall_ms.saturating_sub(wall_ms).saturating_sub(passed_ms).abs() > CLOCK_SET_MS {
-            self.merge.forget_ends();
-        }
     }
 
     /// Sees to it that the first message of a lane is decoded; not while its schema is being asked for.
@@ -454,6 +437,11 @@ impl<'c, W: World> Owned<'c, W> {
         self.partition.clock() != self.sent_clock
     }
 
+    /// Whether there is anything to commit, be it only the clock.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.is_dirty() || self.is_clock_dirty()
+    }
+
     /// Whether the worker cannot go on before the next commit has ended, because the store is to be written, or others are
     /// told what only then is true.
     pub(super) fn must_wait(&self) -> bool {
@@ -542,8 +530,7 @@ impl<'c, W: World> Owned<'c, W> {
     /// Writes what is committed to disk, so that whoever takes the partition up here has nothing to read. Not if something
     /// is not committed, which has taken the place of what was.
     pub(super) fn save(&mut self) -> Result<(), StoreError> {
-        let is_committed = !self.is_under_way && !self.is_dirty() && !self.is_clock_dirty();
-        if self.stored_marker.is_some() && is_committed {
+        if self.stored_marker.is_some() && !self.is_under_way && !self.is_unsent() {
             self.partition.save(self.stored_marker.as_deref())?;
         }
         self.store.flush()

@@ -54,16 +54,15 @@ impl<W: World> Worker<'_, W> {
     fn commit(&mut self) -> Result<(), WorkerError> {
         self.conclude()?;
         self.uncommitted_since = None;
-        let dirty = |owned: &Owned<'_, W>| owned.is_dirty() || owned.is_clock_dirty();
-        if !self.owned.values().any(dirty) {
+        if !self.owned.values().any(Owned::is_unsent) {
             return Ok(());
         }
         let Some(producer) = self.producer.take() else { return Ok(()) };
-        let must_wait = self.owned.values().any(|owned| dirty(owned) && owned.must_wait());
+        let must_wait = self.owned.values().any(|owned| owned.is_unsent() && owned.must_wait());
         for owned in self.owned.values_mut() {
             self.metrics.happened(&owned.take_happened());
         }
-        let parts = self.owned.values_mut().filter(|owned| dirty(owned));
+        let parts = self.owned.values_mut().filter(|owned| owned.is_unsent());
         match Commit::begin(producer, self.consumer, parts, &self.engine.outbox, self.engine.partitions) {
             Ok(commit) if must_wait => self.settle(commit.wait(), true),
             Ok(commit) => {

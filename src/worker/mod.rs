@@ -61,6 +61,8 @@ const ASK_SOONEST: Duration = Duration::from_millis(50);
 const ASK_LATEST: Duration = Duration::from_secs(1);
 /// How long the broker is left alone after it did not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// A wall clock that moved by so much more or less than time did has been set, milliseconds.
+const CLOCK_SET_MS: i64 = 100;
 /// For so long nothing may come of what the broker is known to hold, before it is asked for anew.
 const STARVED: Duration = Duration::from_secs(20);
 
@@ -107,6 +109,8 @@ struct Worker<'c, W: World> {
     ends_asked_at: Instant,
     /// The broker is not asked again before this.
     ask_after: Instant,
+    /// The wall clock when last looked at, and the moment.
+    clock: (i64, Instant),
 }
 
 /// Works until it is told to stop, or cannot go on.
@@ -173,6 +177,7 @@ fn run_as_member<W: World>(
         commit_took: Duration::ZERO,
         ends_asked_at: now(),
         ask_after: now(),
+        clock: (wall_ms(), now()),
     };
     let result = worker.renew_producer().and_then(|()| worker.work());
     worker.stop_restoring();
@@ -289,6 +294,7 @@ impl<W: World> Worker<'_, W> {
     /// Applies what is next in each partition.
     fn apply(&mut self) -> Result<(), WorkerError> {
         let began = now();
+        self.look_at_clock();
         // Not more than a transaction is to hold.
         let turn = TURN.min(self.engine.settings.commit_max_events);
         let mut tools = Tools::new(&mut self.decoders, &mut self.metrics, &self.engine.settings);
@@ -302,6 +308,16 @@ impl<W: World> Worker<'_, W> {
             self.metrics.processing_seconds(since(began).as_secs_f64());
         }
         Ok(())
+    }
+
+    /// How old news of a topic's end is goes by the wall clock, as messages do; if that was set, nobody knows.
+    fn look_at_clock(&mut self) {
+        let (now, wall_now_ms) = (now(), wall_ms());
+        let (wall_ms, moment) = std::mem::replace(&mut self.clock, (wall_now_ms, now));
+        let passed_ms = i64::try_from(now.saturating_duration_since(moment).as_millis()).unwrap_or(i64::MAX);
+        if wall_now_ms.saturating_sub(wall_ms).saturating_sub(passed_ms).abs() > CLOCK_SET_MS {
+            self.owned.values_mut().for_each(|owned| owned.merge.forget_ends());
+        }
     }
 
     /// Asks the broker what it holds: at once if some partition has to know, now and then for the clock and the lag.

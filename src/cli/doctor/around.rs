@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use crate::config::{Config, usable_memory_bytes};
+use crate::config::{Config, free_memory_bytes};
 use crate::definition;
 use crate::kafka::Stop;
 use crate::kafka::registry::Registry;
@@ -92,7 +92,8 @@ fn disk(config: &Config) -> Finding {
 fn memory(config: &Config) -> Finding {
     const CHECK: &str = "memory";
     let wanted = u64::try_from(config.store.memory_bytes).unwrap_or(u64::MAX).saturating_add(OTHER_MEMORY_BYTES);
-    let Some(limit) = free_memory_bytes() else { return Finding::untold(CHECK, "the system does not tell") };
+    let free = free_memory_bytes().and_then(|bytes| u64::try_from(bytes).ok());
+    let Some(limit) = free else { return Finding::untold(CHECK, "the system does not tell") };
     let found = format!(
         "{} to be had; {} for the stores and {} besides are wanted",
         bytes_text(limit),
@@ -103,16 +104,6 @@ fn memory(config: &Config) -> Finding {
         return Finding::doubtful(CHECK, found, "raise the limit, or lower `store.memory`");
     }
     Finding::good(CHECK, found)
-}
-
-/// What the process may use and nobody else does.
-fn free_memory_bytes() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let available =
-        line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024));
-    let usable = usable_memory_bytes().and_then(|bytes| u64::try_from(bytes).ok());
-    usable.into_iter().chain(available).min()
 }
 
 fn files() -> Finding {
