@@ -107,7 +107,7 @@ fn measured_apply(partition: &mut Partition<MemoryStore>, records: &[Record]) ->
 #[inline(never)]
 fn measured_commit(partition: &mut Partition<MemoryStore>) -> Result<(), Box<dyn Error>> {
     partition.changed(|_, _| Ok::<_, StoreError>(()))?;
-    Ok(partition.committed(None, 1.0)?)
+    Ok(partition.commit(1.0)?)
 }
 
 fn values(schemas: &SchemaSet) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {

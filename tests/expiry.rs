@@ -113,7 +113,7 @@ impl Store for Noting {
 /// Commits, and lets nobody stay in memory; how many changes there were.
 fn commit(partition: &mut Partition<Noting>) -> usize {
     partition.changed(|_, _| Ok::<_, ()>(())).unwrap();
-    partition.committed(None, 1.0).unwrap();
+    partition.commit(1.0).unwrap();
     partition.take_changes().len()
 }
 

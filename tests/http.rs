@@ -189,7 +189,7 @@ fn partition(catalog: Arc<Catalog>, schemas: &SchemaSet) -> Partition<MemoryStor
         decoder.decode_value_into(&json, &mut record).unwrap();
         partition.offer(&record, &Origin::default(), None).unwrap();
     }
-    partition.committed(None, 1.0).unwrap();
+    partition.commit(1.0).unwrap();
     partition
 }
 

@@ -84,7 +84,7 @@ fn taken_by_customers(definitions: &str, size: &Size) -> usize {
         drop(partition.take_changes());
         if event.number % 200 == 0 {
             partition.changed(|_, _| Ok::<_, StoreError>(())).unwrap();
-            partition.committed(None, 1.0).unwrap();
+            partition.commit(1.0).unwrap();
         }
         let change = region.change();
         taken += change.bytes_allocated;

@@ -90,7 +90,7 @@ impl Side {
     }
 
     fn commit(&mut self) {
-        self.partition.committed(None, 1.0).unwrap();
+        self.partition.commit(1.0).unwrap();
         self.partition.save(None).unwrap();
     }
 

@@ -34,7 +34,7 @@ fn partition(store: MemoryStore, clock: Option<i64>, catalog: &Arc<Catalog>) -> 
 }
 
 fn commit(mut partition: Partition<MemoryStore>) -> (MemoryStore, Option<i64>) {
-    partition.committed(None, 1.0).unwrap();
+    partition.commit(1.0).unwrap();
     partition.save(None).unwrap();
     (partition.store().clone(), partition.clock())
 }

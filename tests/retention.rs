@@ -57,7 +57,7 @@ impl Site {
         self.partition.advance(clock, usize::MAX).unwrap();
         while self.partition.forget_idle(2).unwrap().1 {}
         let changes = self.partition.take_changes();
-        self.partition.committed(None, 1.0).unwrap();
+        self.partition.commit(1.0).unwrap();
         self.partition.save(None).unwrap();
         let told = changes.iter().map(|change| {
             let sign = if change.entered { "+" } else { "-" };

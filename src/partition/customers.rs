@@ -16,7 +16,7 @@ use hashbrown::HashTable;
 
 use crate::engine::customer::Customer;
 use crate::store::{Batch, Store, StoreError, Update};
-use crate::wire::customer::{decode, encode_into};
+use crate::wire::customer::{decode, encode, encode_into};
 pub use erasure::ErasureKey;
 
 /// Deadlines fetched from the store at a time.
@@ -26,6 +26,8 @@ const WEIGHT_FIXED: usize = 420;
 const WEIGHT_PER_BYTE: usize = 5;
 /// Customers that are written to the store at once when memory is short.
 const RELIEF: usize = 4_096;
+/// Customers that are written to the store at once when it is not.
+const AT_ONCE: usize = 1_000;
 /// Bytes of encoded customers kept for the next commit.
 const ENCODED_MAX: usize = 64 << 20;
 
@@ -94,6 +96,8 @@ struct Cached {
     customer: Customer,
     /// The place among `dirty` of one who changed since the last commit; whatever it was before of one who did not.
     dirty_at: usize,
+    /// Of the commits that were sent, how many were before they changed last.
+    n_sent: u64,
     /// Changed since they were written to the store.
     unsaved: bool,
     /// Used since the last look for somebody to let go.
@@ -145,8 +149,13 @@ pub(super) struct Customers<S> {
     /// touched: they have come to the processor's caches then, and will be gone from there when the commit comes.
     latest: Option<Slot>,
     encoded: Vec<u8>,
-    /// In the order in which they changed first since they were written; those who are dirty come last.
+    /// How many commits were sent, and how many of them have ended well.
+    n_sent: u64,
+    n_committed: u64,
+    /// In the order in which they changed first since they were written.
     unsaved: VecDeque<Slot>,
+    /// Unsaved as well: whose turn came when their last change was not committed yet.
+    held_back: Vec<Slot>,
     round: Round,
     /// Instants at which somebody in memory is to be looked at; one that is not `listed` any more is stale.
     deadlines: BinaryHeap<Reverse<(i64, Slot)>>,
@@ -167,8 +176,8 @@ pub(super) struct Customers<S> {
     reads: Reads,
 }
 
-/// One turn of writing behind: when those who were unsaved at its beginning are written, the store holds what the marker
-/// of its beginning says.
+/// One turn of writing behind: when those who were unsaved at its beginning are written, and nobody of them is held back,
+/// the store holds what the marker of its beginning says.
 #[derive(Debug, Default)]
 struct Round {
     marker: Option<Vec<u8>>,
@@ -191,7 +200,10 @@ impl<S: Store> Customers<S> {
             dirty: Vec::new(),
             latest: None,
             encoded: Vec::new(),
+            n_sent: 0,
+            n_committed: 0,
             unsaved: VecDeque::new(),
+            held_back: Vec::new(),
             round: Round::default(),
             deadlines: BinaryHeap::new(),
             fetched: VecDeque::new(),
@@ -238,6 +250,7 @@ impl<S: Store> Customers<S> {
         }
         let entry = &mut self.slots[slot.index()];
         entry.removed = false;
+        entry.n_sent = self.n_sent;
         if let Some(dirty) = self.dirty.get_mut(entry.dirty_at).filter(|dirty| dirty.slot == slot) {
             // Who changes time and again is encoded with the commit.
             dirty.encoded = None;
@@ -527,7 +540,8 @@ impl<S: Store> Customers<S> {
                 && next.as_ref().is_none_or(|end| key <= end.as_slice())
                 && page.binary_search_by(|(stored, _)| stored.as_slice().cmp(key)).is_err()
         };
-        for slot in self.unsaved.iter().filter(|slot| is_here(self.key(**slot))) {
+        let unsaved = self.unsaved.iter().chain(&self.held_back);
+        for slot in unsaved.filter(|slot| is_here(self.key(**slot))) {
             each(self.key(*slot), self.get(*slot));
         }
         Ok(next)
@@ -567,36 +581,41 @@ impl<S: Store> Customers<S> {
         Ok(())
     }
 
-    /// What changed is committed. Part of what is unsaved goes to the store: `share` of the round, which is the part of
-    /// the time for a round that has passed since the last commit.
-    /// `updates` are of the partition itself, and go there at once.
-    pub(super) fn committed(
-        &mut self,
-        updates: Vec<Update>,
-        marker: Option<&[u8]>,
-        share: f64,
-    ) -> Result<(), StoreError> {
-        if !updates.is_empty() {
-            self.store.write(&Batch { updates, marker: None })?;
+    /// What was sent is committed. If memory is short, some of it goes to the store at once, to let others go.
+    pub(super) fn committed(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
+        self.n_committed = self.n_sent;
+        if self.is_full() {
+            self.save_some(marker, RELIEF.max(self.unsaved.len() / 4))?;
+            self.let_go();
         }
-        self.sent();
+        Ok(())
+    }
+
+    /// Writes what is of the partition itself.
+    pub(super) fn write(&mut self, updates: Vec<Update>) -> Result<(), StoreError> {
+        if updates.is_empty() { Ok(()) } else { self.store.write(&Batch { updates, marker: None }) }
+    }
+
+    /// Part of what is unsaved goes to the store: `share` of the round, which is the part of the time for a round that has
+    /// passed since the last time, but not so much that others wait long.
+    pub(super) fn write_behind(&mut self, marker: Option<&[u8]>, share: f64) -> Result<(), StoreError> {
+        let is_new = self.round.marker.as_deref() != marker;
+        if self.unsaved.is_empty() && self.held_back.is_empty() && !is_new {
+            return Ok(());
+        }
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a rough part of a number of customers in memory"
         )]
-        let mut quota = (self.round.length as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-        if self.is_full() {
-            quota = quota.max(RELIEF).max(self.unsaved.len() / 4);
-        }
-        self.save_some(marker, quota)?;
-        self.let_go();
-        Ok(())
+        let quota = (self.round.length as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
+        self.save_some(marker, quota.min(AT_ONCE))
     }
 
     /// What changed is on its way to the changelog; it must not be written to the store before it is committed.
     pub(super) fn sent(&mut self) {
+        self.n_sent += 1;
         self.n_deadlines += std::mem::take(&mut self.n_deadlines_moved);
         self.forget_dirty();
     }
@@ -612,56 +631,72 @@ impl<S: Store> Customers<S> {
         self.encoded.clear();
     }
 
-    /// Writes all that is committed to the store. Does nothing while something is not committed: what it changed is not
-    /// known any more as it was before.
+    /// Whether a round cannot end because those who are held back change with every commit.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.round.remaining == 0 && !self.held_back.is_empty()
+    }
+
+    /// Writes all that is committed to the store; the marker only if that is all.
     pub(super) fn save(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
-        if !self.dirty.is_empty() {
-            return Ok(());
-        }
         self.round = Round { marker: marker.map(<[u8]>::to_vec), remaining: self.unsaved.len(), length: 0 };
         self.save_some(marker, self.unsaved.len())
     }
 
+    /// Writes the next `quota` of those who are unsaved to the store, and the marker of the round where that ends. Who has
+    /// changed since the last commit that ended is held back: what was committed of them is not known any more.
     fn save_some(&mut self, marker: Option<&[u8]>, quota: usize) -> Result<(), StoreError> {
-        let n_saved = quota.min(self.unsaved.len());
-        let mut batch = Batch::default();
-        batch.updates.reserve(n_saved);
-        let mut bytes = Vec::new();
-        for slot in self.unsaved.iter().take(n_saved) {
-            let entry = &self.slots[slot.index()];
-            bytes.clear();
-            encode_into(&entry.customer, &mut bytes);
-            batch.updates.push(Update {
-                key: entry.key.to_vec(),
-                value: (!entry.removed).then(|| bytes.clone()),
-                previous_deadline: entry.stored_deadline,
-                deadline: entry.customer.deadline.filter(|_| !entry.removed),
-            });
-        }
-        let ends_round = n_saved >= self.round.remaining;
-        if ends_round {
-            batch.marker = self.round.marker.take();
-        }
+        let n_taken = quota.min(self.unsaved.len());
+        let is_last = n_taken >= self.round.remaining;
+        let held_back = if is_last { self.held_back.as_slice() } else { &[] };
+        let turn = held_back.iter().chain(self.unsaved.range(..n_taken)).copied();
+        let (ready, not_yet): (Vec<_>, Vec<_>) =
+            turn.partition(|slot| self.slots[slot.index()].n_sent < self.n_committed);
+        let ends_round = is_last && not_yet.is_empty();
+        let batch = Batch {
+            updates: ready.iter().map(|slot| self.update_of(*slot)).collect(),
+            marker: if ends_round { self.round.marker.take() } else { None },
+        };
         if !batch.updates.is_empty() || batch.marker.is_some() {
             self.store.write(&batch)?;
         }
-        for slot in self.unsaved.drain(..n_saved) {
-            let entry = &mut self.slots[slot.index()];
-            entry.unsaved = false;
-            let deadline = entry.customer.deadline.filter(|_| !entry.removed);
-            if entry.stored_deadline != deadline {
-                (entry.stored_deadline, entry.loaded_deadline) = (deadline, None);
-                let deadline = deadline.unwrap_or(i64::MAX);
-                self.passed = self.passed.min(deadline);
-                self.fetched_to.take_if(|(instant, _)| *instant >= deadline);
-            }
+        for slot in ready {
+            self.saved(slot);
         }
-        self.round.remaining = self.round.remaining.saturating_sub(n_saved);
+        if is_last {
+            self.held_back.clear();
+        }
+        self.held_back.extend(not_yet);
+        self.unsaved.drain(..n_taken);
+        self.round.remaining = self.round.remaining.saturating_sub(n_taken);
         if ends_round {
             let length = self.unsaved.len();
             self.round = Round { marker: marker.map(<[u8]>::to_vec), remaining: length, length };
         }
         Ok(())
+    }
+
+    /// What the store is to be told of a customer.
+    fn update_of(&self, slot: Slot) -> Update {
+        let Cached { key, customer, removed, stored_deadline, .. } = &self.slots[slot.index()];
+        Update {
+            key: key.to_vec(),
+            value: (!removed).then(|| encode(customer)),
+            previous_deadline: *stored_deadline,
+            deadline: customer.deadline.filter(|_| !removed),
+        }
+    }
+
+    /// Notes that the store has been told.
+    fn saved(&mut self, slot: Slot) {
+        let entry = &mut self.slots[slot.index()];
+        entry.unsaved = false;
+        let deadline = entry.customer.deadline.filter(|_| !entry.removed);
+        if entry.stored_deadline != deadline {
+            (entry.stored_deadline, entry.loaded_deadline) = (deadline, None);
+            let deadline = deadline.unwrap_or(i64::MAX);
+            self.passed = self.passed.min(deadline);
+            self.fetched_to.take_if(|(instant, _)| *instant >= deadline);
+        }
     }
 
     /// Lets customers go who were not used lately and are in the store, until memory is what it should be.
@@ -702,7 +737,9 @@ impl<S: Store> Customers<S> {
         self.by_key.clear();
         self.forget_dirty();
         self.n_deadlines_moved = 0;
+        (self.n_sent, self.n_committed) = (0, 0);
         self.unsaved.clear();
+        self.held_back.clear();
         self.round = Round::default();
         self.deadlines.clear();
         self.weight = 0;

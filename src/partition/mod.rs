@@ -301,25 +301,53 @@ impl<S: Store> Partition<S> {
         self.customers.sent();
     }
 
-    /// Whether the next commit must be [noted](Self::committed) before anything else changes: memory is short, or not only
-    /// customers changed.
+    /// Whether nothing else may change before the next commit has [ended](Self::committed): not only customers changed, or
+    /// some that the store waits for change with every commit.
     pub fn must_be_saved(&self) -> bool {
-        self.customers.is_full() || !self.own_updates().is_empty()
+        self.customers.is_held_up() || !self.own_updates().is_empty()
     }
 
-    /// What [changed](Self::changed) is committed, nothing has changed since, and `marker` says how far that is. The store is
-    /// written behind: now `share` of what waits for it, 1 for all that waited since the round of writing began.
+    /// What was [sent](Self::sent) is committed, and `marker` says how far that is. If memory is short, the store gets some
+    /// of it.
     ///
     /// # Errors
     /// When the store fails; it must then be restored from the changelog.
-    pub fn committed(&mut self, marker: Option<&[u8]>, share: f64) -> Result<(), StoreError> {
+    pub fn committed(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
+        self.customers.committed(marker)
+    }
+
+    /// Writes what is of the partition and no customer: it is committed, and has not changed since.
+    ///
+    /// # Errors
+    /// When the store fails; it must then be restored from the changelog.
+    pub fn save_own(&mut self) -> Result<(), StoreError> {
         let updates = self.own_updates();
         self.percentiles.committed();
         self.names.committed();
-        self.customers.committed(updates, marker, share)
+        self.customers.write(updates)
     }
 
-    /// Writes all that is committed to the store, with its marker. Does nothing while something is not committed.
+    /// Writes some of what is committed to the store: `share` of what waited for it when the round of writing began, but only
+    /// so much that it is quickly done. `marker` is of the last commit.
+    ///
+    /// # Errors
+    /// When the store fails; it must then be restored from the changelog.
+    pub fn write_behind(&mut self, marker: Option<&[u8]>, share: f64) -> Result<(), StoreError> {
+        self.customers.write_behind(marker, share)
+    }
+
+    /// All of a commit, for whoever has no transaction.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn commit(&mut self, share: f64) -> Result<(), StoreError> {
+        self.sent();
+        self.save_own()?;
+        self.committed(None)?;
+        self.write_behind(None, share)
+    }
+
+    /// Writes all customers that are committed to the store, with the marker if that is all there is.
     ///
     /// # Errors
     /// When the store fails; it must then be restored from the changelog.

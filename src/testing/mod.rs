@@ -119,7 +119,7 @@ impl Replay {
     fn commit(&mut self) -> Result<(), StoreError> {
         self.n_uncommitted = 0;
         self.n_commits += 1;
-        self.partition.committed(None, 0.5)?;
+        self.partition.commit(0.5)?;
         if self.n_commits.is_multiple_of(2) {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use compact_str::CompactString;
 use hashbrown::HashMap;
@@ -18,7 +18,7 @@ use crate::store::{Store as _, StoreError};
 use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
 use crate::wire::cloud_event::TRACE_HEADERS;
 
-use super::clock::{now, since, wall_ms};
+use super::clock::wall_ms;
 use super::commit::Part;
 use super::dead_letter::DeadLetter;
 use super::decode::{Decoded, Decoders};
@@ -36,8 +36,6 @@ const LANE_FULL: usize = 1_024;
 /// A customer who changed is written to the store within this time, memory permitting; after a crash so much of the
 /// changelog is read again.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
-/// Some of that is written so often at least, at a commit that is waited for.
-const WRITTEN_EVERY: Duration = Duration::from_secs(1);
 /// Deadlines passed, or customers looked at under new definitions, before anything else gets its turn.
 const BUDGET: usize = 1_000;
 
@@ -147,8 +145,6 @@ pub(super) struct Owned<'c, W: World> {
     /// The same, and the clock, as the last commit sent them.
     sent_next: Vec<i64>,
     sent_clock: Option<i64>,
-    /// What was sent is not known to be committed, or will never be.
-    is_under_way: bool,
     origins: Vec<Origin>,
     pub(super) pending: Pending,
     /// The marker of the last commit that was sent; its offsets also name topics that are no longer read.
@@ -165,8 +161,6 @@ pub(super) struct Owned<'c, W: World> {
     stored_marker: Option<Vec<u8>>,
     /// Where the changelog ends, at least.
     changelog_end: i64,
-    /// When some of what waits for it was last written to the store.
-    written_at: Instant,
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -180,7 +174,6 @@ impl<'c, W: World> Owned<'c, W> {
         Self {
             number,
             sent_clock: partition.clock(),
-            is_under_way: false,
             partition,
             store,
             merge: Merge::new(positions.iter().copied()),
@@ -195,7 +188,6 @@ impl<'c, W: World> Owned<'c, W> {
             n_deadlines,
             stored_marker: None,
             changelog_end,
-            written_at: now(),
             metrics,
         }
     }
@@ -442,12 +434,10 @@ impl<'c, W: World> Owned<'c, W> {
         self.is_dirty() || self.is_clock_dirty()
     }
 
-    /// Whether the worker cannot go on before the next commit has ended, because the store is to be written, or others are
-    /// told what only then is true.
+    /// Whether the worker cannot go on before the next commit has ended, because the store waits for what it says, or others
+    /// are told what only then is true.
     pub(super) fn must_wait(&self) -> bool {
-        since(self.written_at) >= WRITTEN_EVERY
-            || !self.pending.distributions.is_empty()
-            || self.partition.must_be_saved()
+        !self.pending.distributions.is_empty() || self.partition.must_be_saved()
     }
 
     /// The input offsets as they will be once this is committed, by lane.
@@ -499,40 +489,38 @@ impl<'c, W: World> Owned<'c, W> {
         self.marker = marker;
         self.sent_next.clone_from(&self.next);
         self.sent_clock = self.partition.clock();
-        self.is_under_way = true;
         self.partition.sent();
         let changes = std::mem::take(&mut self.pending.changes);
         self.pending.clear();
         changes
     }
 
-    /// What was sent is committed. Some of what waits for it is written to the store if the commit was waited for, so that
-    /// nothing has changed since.
+    /// What was sent is committed; nothing has changed since if that was waited for.
     pub(super) fn committed(&mut self, part: Part, was_waited_for: bool) -> Result<(), StoreError> {
         for PendingChange { change, .. } in &part.changes {
             *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
         }
-        self.is_under_way = false;
         let changelog_position = self.logged(part.n_logged);
         let marker = StoredMarker { changelog_position, written_at: wall_ms(), marker: part.marker };
         self.stored_marker = Some(encode(&marker));
-        if !was_waited_for {
-            return Ok(());
+        if was_waited_for {
+            if let Some(told) = &mut self.told {
+                told.is_committed = true;
+            }
+            self.partition.save_own()?;
         }
-        if let Some(told) = &mut self.told {
-            told.is_committed = true;
-        }
-        let since = std::mem::replace(&mut self.written_at, now());
-        let share = (self.written_at - since).as_secs_f64() / WRITTEN_WITHIN.as_secs_f64();
-        self.partition.committed(self.stored_marker.as_deref(), share)
+        self.partition.committed(self.stored_marker.as_deref())
     }
 
-    /// Writes what is committed to disk, so that whoever takes the partition up here has nothing to read. Not if something
-    /// is not committed, which has taken the place of what was.
+    /// Writes some of what is committed to the store, as much as its share of the time is for which it may wait.
+    pub(super) fn write_behind(&mut self, passed: Duration) -> Result<(), StoreError> {
+        let share = passed.as_secs_f64() / WRITTEN_WITHIN.as_secs_f64();
+        self.partition.write_behind(self.stored_marker.as_deref(), share)
+    }
+
+    /// Writes what is committed to disk, so that whoever takes the partition up here has little to read.
     pub(super) fn save(&mut self) -> Result<(), StoreError> {
-        if self.stored_marker.is_some() && !self.is_under_way && !self.is_unsent() {
-            self.partition.save(self.stored_marker.as_deref())?;
-        }
+        self.partition.save(self.stored_marker.as_deref())?;
         self.store.flush()
     }
 }

@@ -61,6 +61,8 @@ const ASK_SOONEST: Duration = Duration::from_millis(50);
 const ASK_LATEST: Duration = Duration::from_secs(1);
 /// How long the broker is left alone after it did not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How often stores are written, so that it is little each time and others do not wait for it.
+const WRITTEN_EVERY: Duration = Duration::from_millis(10);
 /// A wall clock that moved by so much more or less than time did has been set, milliseconds.
 const CLOCK_SET_MS: i64 = 100;
 /// For so long nothing may come of what the broker is known to hold, before it is asked for anew.
@@ -106,6 +108,8 @@ struct Worker<'c, W: World> {
     committed_at: Instant,
     /// How long the last commit took.
     commit_took: Duration,
+    /// When stores were last written.
+    written_at: Instant,
     ends_asked_at: Instant,
     /// The broker is not asked again before this.
     ask_after: Instant,
@@ -175,6 +179,7 @@ fn run_as_member<W: World>(
         uncommitted_since: None,
         committed_at: now(),
         commit_took: Duration::ZERO,
+        written_at: now(),
         ends_asked_at: now(),
         ask_after: now(),
         clock: (wall_ms(), now()),
@@ -215,6 +220,7 @@ impl<W: World> Worker<'_, W> {
         self.look_after_customers()?;
         self.answer();
         self.commit_if_due()?;
+        self.write_behind()?;
         self.report();
         Ok(())
     }
@@ -378,6 +384,18 @@ impl<W: World> Worker<'_, W> {
         }
         if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
             self.uncommitted_since = Some(now());
+        }
+        Ok(())
+    }
+
+    /// Brings the stores some way forward to what is committed.
+    fn write_behind(&mut self) -> Result<(), WorkerError> {
+        let passed = since(self.written_at);
+        if passed >= WRITTEN_EVERY {
+            self.written_at = now();
+            for owned in self.owned.values_mut() {
+                owned.write_behind(passed)?;
+            }
         }
         Ok(())
     }
