@@ -439,6 +439,12 @@ impl<S: Store> Customers<S> {
         }
     }
 
+    /// The least instant at which somebody is to be looked at, be it in vain.
+    pub(super) fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
+        let listed = self.deadlines.peek().map(|Reverse((instant, _))| *instant);
+        Ok(listed.into_iter().chain(self.next_stored()?).min())
+    }
+
     fn is_due(&self, slot: Slot, instant: i64) -> bool {
         self.get(slot).deadline.is_some_and(|deadline| deadline <= instant)
     }

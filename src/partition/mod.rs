@@ -226,6 +226,14 @@ impl<S: Store> Partition<S> {
         Ok(self.customers.peek(customer_id)?.filter(|customer| customer.own_time.is_some()))
     }
 
+    /// When the clock has something to pass next, milliseconds since the epoch; it may turn out to be nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
+        self.customers.next_deadline()
+    }
+
     /// Where the partition clock is, milliseconds since the epoch.
     pub fn clock(&self) -> Option<i64> {
         self.clock.now()

@@ -15,6 +15,9 @@ use super::failpoint::reach;
 use super::world::World;
 use super::{Worker, WorkerError};
 
+/// A commit begins once so many changes are to be sent, so that those of others wait little for its end while very many
+/// customers enter or leave at once.
+const CHANGES_MAX: usize = 5_000;
 /// How often a clock that moved is committed when nothing else is.
 const CLOCK_COMMIT: Duration = Duration::from_secs(30);
 
@@ -28,7 +31,10 @@ impl<W: World> Worker<'_, W> {
             return if due { self.commit() } else { Ok(()) };
         };
         let n_records: usize = self.owned.values().map(|owned| owned.pending.n_records).sum();
-        let is_full = since(begun) >= settings.commit_interval || n_records >= settings.commit_max_events;
+        let n_changes: usize = self.owned.values().map(|owned| owned.pending.changes.len()).sum();
+        let is_full = since(begun) >= settings.commit_interval
+            || n_records >= settings.commit_max_events
+            || n_changes >= CHANGES_MAX;
         let has_rested = self.under_way.is_none() && self.rest().is_zero();
         if is_full || (self.is_drained() && !self.is_busy && has_rested) { self.commit() } else { Ok(()) }
     }

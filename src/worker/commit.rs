@@ -32,8 +32,8 @@ use super::world::{ConsumerOf, ProducerOf, World};
 ///
 /// Steps 2 and 3 wait for the broker in a thread of their own, while the worker goes on with the next records. These are in
 /// the next commit, which begins when this one has ended: so a failure throws away both, and whatever is of one partition
-/// must be put down only after that. Step 4 is skipped while customers have changed again, so that now and then a commit
-/// is waited for ([`Owned::must_wait`]).
+/// must be put down only after that. Step 4 leaves out customers who have changed again; now and then a commit is waited
+/// for, after which nobody has ([`Owned::must_wait`]).
 pub(super) struct Commit<W: World> {
     began: Instant,
     parts: Vec<Part>,

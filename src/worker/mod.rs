@@ -56,9 +56,14 @@ const REFRESH_BESIDE: usize = 100;
 const REFRESH: usize = 1_000;
 /// How long to wait for a message when there is nothing else to do.
 const IDLE: Duration = Duration::from_millis(20);
-/// How often the broker is asked for the ends of the input topics, at most and at least.
+/// How often the broker is asked for the ends of the input topics: at most while something is due, at most otherwise, and
+/// at least.
+const ASK_WHEN_DUE: Duration = Duration::from_millis(20);
 const ASK_SOONEST: Duration = Duration::from_millis(50);
 const ASK_LATEST: Duration = Duration::from_secs(1);
+/// What is due by the wall clock is left to the events that come so long, whose instants move the clock as well,
+/// milliseconds.
+const LEFT_TO_EVENTS_MS: i64 = 5;
 /// How long the broker is left alone after it did not answer.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How often stores are written, so that it is little each time and others do not wait for it.
@@ -215,7 +220,7 @@ impl<W: World> Worker<'_, W> {
         self.take_restored()?;
         self.fetch()?;
         self.apply()?;
-        self.ask_ends();
+        self.ask_ends()?;
         self.keep_time()?;
         self.look_after_customers()?;
         self.answer();
@@ -252,7 +257,8 @@ impl<W: World> Worker<'_, W> {
             if self.uncommitted_since.is_some() && self.under_way.is_some() {
                 self.conclude()?;
             } else {
-                self.consumer.wait(self.patience());
+                let patience = self.patience()?;
+                self.consumer.wait(patience);
             }
             n_fetched = self.take_in()?;
         }
@@ -276,10 +282,26 @@ impl<W: World> Worker<'_, W> {
     }
 
     /// How long to wait for a message.
-    fn patience(&self) -> Duration {
-        let Some(begun) = self.uncommitted_since else { return IDLE };
+    fn patience(&mut self) -> Result<Duration, WorkerError> {
+        let Some(begun) = self.uncommitted_since else { return Ok(self.until_asked()?.min(IDLE)) };
         let at_latest = self.engine.settings.commit_interval.saturating_sub(since(begun)).min(IDLE);
-        if self.is_drained() { at_latest.min(self.rest()) } else { at_latest }
+        Ok(if self.is_drained() { at_latest.min(self.rest()) } else { at_latest })
+    }
+
+    /// How long it is until the broker is to be asked for ends because something falls due where everything is read.
+    fn until_asked(&mut self) -> Result<Duration, WorkerError> {
+        let settings = &self.engine.settings;
+        let drained = self.owned.iter_mut().filter(|(number, _)| self.wants.get(number) == Some(&Wants::Nothing));
+        let mut due_in_ms = i64::MAX;
+        for (_, owned) in drained {
+            if let Some(deadline) = owned.partition.next_deadline()? {
+                let due_at = deadline.saturating_add(settings.limits.grace_ms + LEFT_TO_EVENTS_MS);
+                due_in_ms = due_in_ms.min(due_at.saturating_sub(self.clock.0));
+            }
+        }
+        let due_in = Duration::from_millis(u64::try_from(due_in_ms).unwrap_or(0));
+        let rested = ASK_WHEN_DUE.saturating_sub(since(self.ends_asked_at));
+        Ok(due_in.max(rested).max(self.ask_after.saturating_duration_since(now())))
     }
 
     fn take_in(&mut self) -> Result<usize, WorkerError> {
@@ -327,14 +349,15 @@ impl<W: World> Worker<'_, W> {
     }
 
     /// Asks the broker what it holds: at once if some partition has to know, now and then for the clock and the lag.
-    fn ask_ends(&mut self) {
+    fn ask_ends(&mut self) -> Result<(), WorkerError> {
         let now = now();
         let needed = self.wants.values().any(|wants| *wants == Wants::Ends);
         let drained = !self.is_busy && self.wants.values().any(|wants| *wants == Wants::Nothing);
         let passed = now - self.ends_asked_at;
-        let due = needed || passed >= ASK_LATEST || (drained && passed >= ASK_SOONEST);
+        let due =
+            needed || passed >= ASK_LATEST || (drained && (passed >= ASK_SOONEST || self.until_asked()?.is_zero()));
         if !due || now < self.ask_after || self.owned.is_empty() {
-            return;
+            return Ok(());
         }
         let asked_at = wall_ms();
         let lanes = self.engine.settings.inputs.len();
@@ -355,6 +378,7 @@ impl<W: World> Worker<'_, W> {
                 self.waits_for(Some(&error));
             }
         }
+        Ok(())
     }
 
     /// Lets the clock of each partition of which everything is read follow the wall clock, as far as that is known.
