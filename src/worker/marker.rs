@@ -24,10 +24,13 @@ pub struct Marker {
     pub partitions: i32,
     /// Hash of the definitions that were at work.
     pub definitions: u64,
+    /// Whether some customers are still as they were under other definitions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
 }
 
 impl Marker {
-    /// A marker of the current version.
+    /// A marker of the current version, everybody evaluated under its definitions.
     pub fn new(
         transaction: u64,
         offsets: BTreeMap<String, i64>,
@@ -35,7 +38,7 @@ impl Marker {
         partitions: i32,
         definitions: u64,
     ) -> Self {
-        Self { version: VERSION, transaction, offsets, clock, partitions, definitions }
+        Self { version: VERSION, transaction, offsets, clock, partitions, definitions, unfinished: false }
     }
 }
 
@@ -106,7 +109,7 @@ mod tests {
         let stored = StoredMarker { changelog_position: 17, written_at: -3, marker: marker() };
         assert_eq!(StoredMarker::decode(&encode(&stored)).unwrap(), stored);
         assert_eq!(Marker::decode(&encode(&marker())).unwrap(), marker());
-        let blank = Marker { clock: None, ..marker() };
+        let blank = Marker { clock: None, unfinished: true, ..marker() };
         assert_eq!(Marker::decode(&encode(&blank)).unwrap(), blank);
     }
 
