@@ -507,7 +507,8 @@ impl<'c, W: World> Owned<'c, W> {
             *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
         }
         let changelog_position = self.logged(part.n_logged);
-        let marker = StoredMarker { changelog_position, written_at: wall_ms(), marker: part.marker };
+        // Whoever was halted since may have missed what others removed, long ago.
+        let marker = StoredMarker { changelog_position, written_at: part.sent_at, marker: part.marker };
         self.stored_marker = Some(encode(&marker));
         if was_waited_for {
             if let Some(told) = &mut self.told {

@@ -8,7 +8,7 @@ use crate::kafka::log::{LogConsumer as _, LogProducer};
 use crate::kafka::transaction::Failure;
 
 use super::batch::{Owned, PendingChange};
-use super::clock::now;
+use super::clock::{now, wall_ms};
 use super::failpoint::{during, reach};
 use super::marker::Marker;
 use super::outbox::Outbox;
@@ -48,6 +48,8 @@ pub(super) struct Part {
     pub(super) changes: Vec<PendingChange>,
     /// Records of the changelog, the marker among them.
     pub(super) n_logged: i64,
+    /// When it was sent, by the wall clock, milliseconds since the epoch.
+    pub(super) sent_at: i64,
 }
 
 /// How a commit ended.
@@ -147,7 +149,7 @@ fn send<W: World>(
     })?;
     outbox.marker(producer, number, &marker)?;
     let changes = owned.sent(marker.clone());
-    Ok(Part { number, marker, changes, n_logged })
+    Ok(Part { number, marker, changes, n_logged, sent_at: wall_ms() })
 }
 
 fn conclude<W: World>(

@@ -47,8 +47,8 @@ impl Marker {
 pub struct StoredMarker {
     /// The offset after the marker's record in the changelog: what a restore reads first.
     pub changelog_position: i64,
-    /// When it was written, by the wall clock, milliseconds since the epoch: a store that is too old may hold customers
-    /// whose removal the changelog has forgotten.
+    /// When the changelog had not gone on from there yet, by the wall clock, milliseconds since the epoch: a store that is
+    /// too old may hold customers whose removal the changelog has forgotten.
     pub written_at: i64,
     /// The marker.
     pub marker: Marker,

@@ -24,8 +24,9 @@ use super::filling::Filling;
 use super::marker::{Marker, StoredMarker, encode};
 use super::world::{StoreOf, World};
 
-/// A store older than this may hold customers whose removal the changelog has forgotten (`delete.retention.ms`, a day).
-const TRUSTED_MS: i64 = 20 * 3_600_000;
+/// A store older than this may hold customers whose removal the changelog has forgotten (`delete.retention.ms`, a day). In
+/// the simulation all of that takes seconds.
+pub(super) const TRUSTED_MS: i64 = if cfg!(test) { 3_000 } else { 20 * 3_600_000 };
 /// How long nothing may come from the changelog. An abandoned transaction is ended by the broker well before.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -189,6 +190,7 @@ impl<W: World> Restore<'_, W> {
 
     fn attempt(&self) -> Result<Restored<W>, RestoreError> {
         let changelog = Place { topic: self.changelog, partition: self.partition, patience: PATIENCE };
+        let asked_at = wall_ms();
         let extent = self.clients.extent(changelog)?;
         let (mut store, stored) = self.open(extent)?;
         let from = stored.as_ref().map_or(extent.low, |stored| stored.changelog_position);
@@ -204,7 +206,7 @@ impl<W: World> Restore<'_, W> {
         reach("restored");
         if let Some(marker) = &marker {
             let position = extent.high.max(from);
-            let marker = StoredMarker { changelog_position: position, written_at: wall_ms(), marker: marker.clone() };
+            let marker = StoredMarker { changelog_position: position, written_at: asked_at, marker: marker.clone() };
             store.write(&Batch { updates: Vec::new(), marker: Some(encode(&marker)) })?;
         }
         self.remaining.store(0, Ordering::Relaxed);
