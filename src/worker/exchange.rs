@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::engine::catalog::Catalog;
 use crate::engine::percentile::Distribution;
-use crate::kafka::changelog::{Changelog, Entry};
-use crate::kafka::{Clients, KafkaError, Stop};
+use crate::kafka::changelog::{Entry, Extent};
+use crate::kafka::log::{Log, Place};
+use crate::kafka::{KafkaError, Stop};
 use crate::wire::distribution::{Dated, decode};
 
 use super::clock::{now, since};
@@ -85,16 +86,16 @@ impl Exchange {
 }
 
 /// Reads what is told whenever somebody waits for it, until it is told to stop.
-pub(super) fn follow(exchange: &Exchange, clients: &Clients, topic: &str, stop: &Stop) {
-    let topic = Changelog { clients, topic, partition: 0, patience: PATIENCE };
+pub(super) fn follow(exchange: &Exchange, log: &impl Log, topic: &str, stop: &Stop) {
+    let place = Place { topic, partition: 0, patience: PATIENCE };
     let mut position = None;
     while stop.sleep(LOOK).is_ok() {
         if !exchange.is_awaited.swap(false, Ordering::Relaxed) {
             continue;
         }
-        let read = topic.extent().and_then(|extent| {
+        let read = log.extent(place).and_then(|extent| {
             let from = position.filter(|position| (extent.low..=extent.high).contains(position)).unwrap_or(extent.low);
-            topic.read(from, extent.high, stop, |entry| {
+            log.read(place, Extent { low: from, ..extent }, stop, |entry| {
                 exchange.take(&entry);
                 ControlFlow::Continue(())
             })?;

@@ -51,9 +51,10 @@ use world::{ConsumerOf, ProducerOf, World};
 
 /// Records applied to one partition before another gets its turn.
 const TURN: usize = 2_048;
-/// Customers looked at for percentiles before records get their turn, with and without records to apply.
-const REFRESH_BESIDE: usize = 100;
-const REFRESH: usize = 1_000;
+/// Customers looked at for percentiles before records get their turn, with and without records to apply. In the simulation
+/// so few that commits come in between.
+const REFRESH_BESIDE: usize = if cfg!(test) { 1 } else { 100 };
+const REFRESH: usize = if cfg!(test) { 2 } else { 1_000 };
 /// How long to wait for a message when there is nothing else to do.
 const IDLE: Duration = Duration::from_millis(20);
 /// How often the broker is asked for the ends of the input topics: at most while something is due, at most otherwise, and

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::broker::Sent;
+use super::partition::Sent;
+use super::rules::Break;
 use super::scene::Scene;
 use super::schedule::Process;
 use crate::partition::is_customer;
@@ -12,6 +13,7 @@ use crate::store::durable::{DurableStore, Figures, Fill, Stores};
 use crate::store::memory::MemoryStore;
 use crate::store::{Batch, Entry, Store, StoreError, Update};
 use crate::wire;
+use crate::worker::marker::{StoredMarker, encode};
 
 /// All stores, by directory.
 #[derive(Debug, Default)]
@@ -204,6 +206,11 @@ impl Stores for Mount {
     }
 }
 
+/// A marker that says that it was written just now.
+fn fresh(marker: &[u8], now: i64) -> Vec<u8> {
+    encode(&StoredMarker { written_at: now, ..StoredMarker::decode(marker).unwrap() })
+}
+
 fn database(path: &Path, message: &str) -> StoreError {
     StoreError::Database { path: path.display().to_string(), message: message.to_owned() }
 }
@@ -269,7 +276,9 @@ impl Store for Opened {
     }
 
     fn marker(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.look(Store::marker)
+        let marker = self.look(Store::marker)?;
+        let is_hidden = self.0.mount.scene.broken == Some(Break::AgeUnnoticed);
+        Ok(if is_hidden { marker.as_deref().map(|marker| fresh(marker, self.0.mount.scene.now())) } else { marker })
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {

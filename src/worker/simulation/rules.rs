@@ -21,10 +21,18 @@ pub(super) enum Break {
     NotRenewed,
     /// A transaction in doubt is taken for an aborted one.
     DoubtIsAbort,
+    /// The broker takes records that come so late that their producer was replaced.
+    LateRecords,
+    /// Who was looked at under new definitions is not finished with, and nobody knows.
+    UnfinishedUnnoticed,
+    /// A store is trusted however old it is.
+    AgeUnnoticed,
+    /// A changelog without its beginning passes for whole.
+    RemovalUnnoticed,
 }
 
 impl Break {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::NoRewind,
         Self::CachedGeneration,
         Self::RestoreToStable,
@@ -34,5 +42,9 @@ impl Break {
         Self::NoGeneration,
         Self::NotRenewed,
         Self::DoubtIsAbort,
+        Self::LateRecords,
+        Self::UnfinishedUnnoticed,
+        Self::AgeUnnoticed,
+        Self::RemovalUnnoticed,
     ];
 }

@@ -1,29 +1,23 @@
 //! One run: processes that come and go over a broker and disks, under a storm that ends, and then calm until all is done.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::broker::{Broker, Sent};
+use super::broker::Broker;
 use super::check::check;
-use super::disk::{Mishap, Mount};
-use super::net::{Net, TOO_LARGE};
+use super::disk::Mishap;
+use super::host::{Host, Running};
+use super::partition::Sent;
 use super::random::Random;
+use super::ranked::ranked;
+use super::reference::Reference;
+use super::ruin::Ruins;
 use super::rules::Break;
 use super::scene::{Rates, Scene};
-use super::schedule::{Process, START_MS, Schedule, Task, current};
-use super::traffic::{Arrival, INPUTS, Reference, arrivals, limits, site};
-use crate::kafka::watchdog::Watchdog;
-use crate::kafka::{KafkaError, Stop};
-use crate::partition::ErasureKey;
-use crate::worker::exchange::Exchange;
-use crate::worker::outbox::{Format, Outbox};
-use crate::worker::query::ends;
-use crate::worker::settings::{Input, Settings};
-use crate::worker::status::Status;
-use crate::worker::supervisor::Engine;
-use crate::worker::world::World;
-use crate::worker::{WorkerError, run};
+use super::schedule::{START_MS, Schedule};
+use super::site::N_VERSIONS;
+use super::traffic::{Arrival, INPUTS, arrivals};
 
 /// Partitions of each topic.
 pub(super) const PARTITIONS: i32 = 3;
@@ -34,30 +28,11 @@ const STORM_MS: i64 = 26_000;
 const PATIENCE_MS: i64 = 90_000;
 /// How long the engines go on after that: their clocks pass what was due.
 const REST_MS: i64 = 12_000;
+/// The same where they compare customers with each other: so long that they do so once more with all clocks.
+const RANKED_REST_MS: i64 = 36_000;
 /// How far wall clocks are behind or ahead. Further ahead, and what comes late comes behind the partition clock, which makes a
 /// difference that is no fault.
-const CLOCKS_MS: std::ops::Range<i64> = -6_000..5_000;
-
-/// What is outside of the workers, simulated.
-#[derive(Clone)]
-struct Simulated;
-
-impl World for Simulated {
-    type Log = Net;
-    type Stores = Mount;
-    type Thread = Task;
-
-    fn spawn(work: impl FnOnce() + Send + 'static) -> Task {
-        let (process, name) = super::schedule::current_process();
-        current().spawn(&format!("{name}+"), process, work)
-    }
-
-    fn join(task: Task) {
-        while !current().has_ended(task) {
-            current().pass(2);
-        }
-    }
-}
+const CLOCKS_MS: Range<i64> = -6_000..5_000;
 
 /// What came of a run.
 pub(super) struct Outcome {
@@ -66,39 +41,22 @@ pub(super) struct Outcome {
     pub(super) trace: Vec<String>,
 }
 
-/// A place where a process runs, and starts again.
-struct Host {
-    name: String,
-    directory: PathBuf,
-    n_workers: usize,
-    running: Option<Running>,
-    start_at: i64,
-    /// Whether it is to run at all.
-    is_wanted: bool,
-    /// How far its wall clock is ahead of time, milliseconds.
-    clock_ms: i64,
-}
-
-struct Running {
-    process: Process,
-    tasks: Vec<Task>,
-    stop: Stop,
-    errors: Arc<Mutex<Vec<WorkerError>>>,
-}
-
 /// A run.
-struct Run {
-    scene: Arc<Scene>,
-    random: Random,
-    hosts: Vec<Host>,
+pub(super) struct Run {
+    pub(super) scene: Arc<Scene>,
+    pub(super) random: Random,
+    pub(super) hosts: Vec<Host>,
     /// Processes whose name another has taken, and when they end.
-    replaced: Vec<(Running, i64)>,
-    n_processes: usize,
-    commit_interval: Duration,
-    commit_max_events: usize,
-    store_memory_bytes: usize,
-    reference: Reference,
-    complaints: Vec<String>,
+    pub(super) replaced: Vec<(Running, i64)>,
+    pub(super) n_processes: usize,
+    /// The versions of the definitions that there are.
+    pub(super) versions: Range<usize>,
+    pub(super) commit_interval: Duration,
+    pub(super) commit_max_events: usize,
+    pub(super) store_memory_bytes: usize,
+    pub(super) reference: Reference,
+    pub(super) ruin: Ruins,
+    pub(super) complaints: Vec<String>,
 }
 
 /// Does what a seed leads to.
@@ -106,8 +64,8 @@ pub(super) fn simulate(seed: u64, broken: Option<Break>) -> Outcome {
     let schedule = Schedule::begin(seed);
     let mut random = Random::new(seed ^ 0x5eed);
     let topics = ["changes", "memberships", "dead_letters", "segue-changelog"];
-    let topics = INPUTS.iter().map(|(_, topic)| *topic).chain(topics);
-    let topics: Vec<_> = topics.map(|topic| (topic.to_owned(), PARTITIONS)).collect();
+    let topics = INPUTS.iter().map(|(_, topic)| *topic).chain(topics).map(|topic| (topic, PARTITIONS));
+    let topics: Vec<_> = topics.chain([("segue-percentiles", 1)]).collect();
     let broker = Broker::new(&topics, "segue-changelog", PARTITIONS, broken);
     let some = |random: &mut Random, rates: &[u32]| *random.pick(rates);
     let rates = Rates {
@@ -115,27 +73,22 @@ pub(super) fn simulate(seed: u64, broken: Option<Break>) -> Outcome {
         freeze: some(&mut random, &[0, 1, 3]),
         transaction: some(&mut random, &[0, 20, 100]),
         forget: some(&mut random, &[0, 0, 50]),
+        // In some runs all clocks show the same.
+        clock_ms: *random.pick(&[0, CLOCKS_MS.end - CLOCKS_MS.start]),
     };
     let scene = Scene::new(schedule.clone(), broker, rates, broken);
-    let host = |number: usize, random: &mut Random| Host {
-        name: format!("host-{number}"),
-        directory: PathBuf::from(format!("host-{number}")),
-        n_workers: 1 + random.below(2),
-        running: None,
-        start_at: 0,
-        is_wanted: number == 0,
-        clock_ms: 0,
-    };
-    let hosts = (0..3).map(|number| host(number, &mut random)).collect();
+    let hosts = (0..3).map(|number| Host::new(number, 1 + random.below(2))).collect();
     let mut run = Run {
         hosts,
         replaced: Vec::new(),
         n_processes: 0,
+        versions: random.pick(&[0..1, 0..N_VERSIONS, N_VERSIONS..2 * N_VERSIONS]).clone(),
         commit_interval: Duration::from_millis(random.between(50, 400).unsigned_abs()),
         commit_max_events: 1 + random.below(20),
         // In some runs, next to nobody stays in memory.
         store_memory_bytes: *random.pick(&[1 << 20, 1 << 14]),
-        reference: Reference::new(PARTITIONS),
+        reference: Reference::default(),
+        ruin: Ruins::new(&mut random, STORM_MS),
         complaints: Vec::new(),
         random,
         scene,
@@ -151,11 +104,11 @@ pub(super) fn simulate(seed: u64, broken: Option<Break>) -> Outcome {
 }
 
 impl Run {
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         self.scene.now()
     }
 
-    fn chance(&mut self, per_mille: u32) -> bool {
+    pub(super) fn chance(&mut self, per_mille: u32) -> bool {
         self.random.chance(per_mille)
     }
 
@@ -174,7 +127,12 @@ impl Run {
                 broker.tick(&mut random, now, |process| scene.is_heard(process));
                 broker.tick_alone(now, |process| scene.is_alive(process) && !scene.is_reachable(process));
                 if n_rounds % 40 == 0 {
-                    (0..PARTITIONS).for_each(|number| broker.partition_mut("segue-changelog", number).compact());
+                    for number in 0..PARTITIONS {
+                        let aged = scene.forgotten_before(number);
+                        if broker.partition_mut("segue-changelog", number).compact(aged) {
+                            scene.schedule.note(&format!("the changelog of {number} forgets removals"));
+                        }
+                    }
                 }
             }
         });
@@ -205,8 +163,7 @@ impl Run {
         let now = self.scene.now();
         let offset = broker.append((topic, number), record, now, arrival.how);
         drop(broker);
-        let arrival = Arrival { at: now, ..arrival.clone() };
-        self.reference.offer(&arrival, number, offset);
+        self.reference.arrive(Arrival { at: now, ..arrival.clone() }, number, offset);
     }
 
     /// Something may go wrong: in the network, on a disk, with a whole process.
@@ -221,6 +178,7 @@ impl Run {
             self.scene.schedule.note("the group is put together anew");
             self.scene.broker().rebalance(now);
         }
+        self.be_ruined();
         let number = self.random.below(self.hosts.len());
         let directory = self.hosts[number].directory.clone();
         let Some(process) = self.hosts[number].running.as_ref().map(|running| running.process) else {
@@ -238,7 +196,7 @@ impl Run {
         match self.random.below(220) {
             0 => self.scene.kill(process, "any time"),
             1 | 2 => {
-                let for_ms = self.random.between(100, 9_000);
+                let for_ms = self.random.between(100, 14_000);
                 self.scene.schedule.note(&format!("process {process} is halted for {for_ms} ms"));
                 self.scene.schedule.freeze(process, now + for_ms);
             }
@@ -257,159 +215,13 @@ impl Run {
                 self.scene.schedule.note(&format!("{} is full", directory.display()));
                 self.scene.disks().fill_up(&directory, true);
             }
-            10 | 11 => {
+            10 | 11 if self.scene.storm().rates.clock_ms > 0 => {
                 let ahead_ms = self.random.between(CLOCKS_MS.start, CLOCKS_MS.end);
                 self.scene.schedule.note(&format!("the clock of process {process} is set {ahead_ms} ms ahead"));
                 self.hosts[number].clock_ms = ahead_ms;
                 self.scene.schedule.set_clock(process, ahead_ms);
             }
             _ => {}
-        }
-    }
-
-    fn ask_to_end(&mut self, number: usize) {
-        if let Some(running) = &self.hosts[number].running {
-            self.scene.schedule.note(&format!("process {} is asked to end", running.process));
-            running.stop.request();
-        }
-    }
-
-    /// A process is halted, and another of its name is started elsewhere; the first wakes up when that is long at work.
-    fn replace(&mut self, number: usize) {
-        let now = self.now();
-        let Some(running) = self.hosts[number].running.take() else { return };
-        let wakes_at = now + self.random.between(100, 6_000);
-        self.scene.schedule.note(&format!("process {} is halted, and replaced", running.process));
-        self.scene.schedule.freeze(running.process, wakes_at);
-        let ends_at = wakes_at + self.random.between(0, 2_500);
-        self.replaced.push((running, ends_at));
-        let host = &mut self.hosts[number];
-        let former =
-            std::mem::replace(&mut host.directory, PathBuf::from(format!("{}-{}", host.name, self.n_processes)));
-        host.start_at = now;
-        if self.random.chance(500) {
-            let copied = self.hosts[number].directory.clone();
-            self.scene.disks().copy(&former, &copied);
-        }
-    }
-
-    /// Starts what is not running and should; sees to what has ended.
-    fn look_after_hosts(&mut self) {
-        let now = self.now();
-        for (running, _) in self.replaced.extract_if(.., |(_, ends_at)| *ends_at <= now).collect::<Vec<_>>() {
-            if running.tasks.iter().any(|task| !self.scene.schedule.has_ended(*task)) {
-                self.scene.kill(running.process, "replaced");
-            }
-        }
-        let to_replace = std::mem::take(&mut self.scene.storm().to_replace);
-        for number in 0..self.hosts.len() {
-            let process = self.hosts[number].running.as_ref().map(|running| running.process);
-            if process.is_some_and(|process| to_replace.contains(&process)) {
-                self.replace(number);
-            }
-            self.see_to_end(number);
-            let host = &self.hosts[number];
-            if host.is_wanted && host.running.is_none() && now >= host.start_at {
-                self.start(number);
-            }
-        }
-        if !self.hosts.iter().any(|host| host.is_wanted) {
-            self.hosts[0].is_wanted = true;
-        }
-    }
-
-    fn see_to_end(&mut self, number: usize) {
-        let now = self.now();
-        let Some(running) = &self.hosts[number].running else { return };
-        let mut errors = running.errors.lock().unwrap();
-        if !errors.is_empty() {
-            running.stop.request();
-        }
-        let has_ended = |task: &Task| self.scene.schedule.has_ended(*task);
-        if !running.tasks.iter().all(has_ended) {
-            return;
-        }
-        for error in errors.drain(..) {
-            let text = error.to_string();
-            self.scene.schedule.note(&format!("process {} has ended: {text}", running.process));
-            // As `supervisor` has it: one that was asked to end may say so.
-            let was_asked = matches!(error, WorkerError::Kafka(KafkaError::Stopped));
-            let is_meant = text.contains("no space left") || text.contains(TOO_LARGE);
-            if !was_asked && !is_meant {
-                self.complaints.push(format!("stopped: {text}"));
-            }
-        }
-        drop(errors);
-        let host = &mut self.hosts[number];
-        host.running = None;
-        host.start_at = now + self.random.between(10, 4_000);
-        self.scene.disks().fill_up(&host.directory, false);
-    }
-
-    fn start(&mut self, number: usize) {
-        let process = self.n_processes;
-        self.n_processes += 1;
-        let stop = Stop::default();
-        let engine = self.engine(number, process, &stop);
-        let host = &mut self.hosts[number];
-        let errors: Arc<Mutex<Vec<WorkerError>>> = Arc::default();
-        self.scene.schedule.note(&format!("process {process} starts as {}", host.name));
-        self.scene.schedule.set_clock(process, host.clock_ms);
-        let start = |index: usize| {
-            let (engine, errors) = (engine.clone(), errors.clone());
-            let work = move || {
-                let (_asker, inbox) = ends();
-                if let Err(error) = run(&engine, index, &inbox, &Watchdog::default()) {
-                    errors.lock().unwrap().push(error);
-                }
-            };
-            self.scene.schedule.spawn(&format!("{process}.{index}"), Some(process), work)
-        };
-        let tasks = (0..host.n_workers).map(start).collect();
-        host.running = Some(Running { process, tasks, stop, errors });
-    }
-
-    fn engine(&self, number: usize, process: Process, stop: &Stop) -> Engine<Simulated> {
-        let (site, host) = (site(), &self.hosts[number]);
-        let input = |(kind, topic): &(&str, &str)| Input { event_type: (*kind).to_owned(), topic: (*topic).to_owned() };
-        let settings = Settings {
-            application: "segue".to_owned(),
-            instance: host.name.clone(),
-            address: String::new(),
-            data_dir: host.directory.clone(),
-            workers: host.n_workers,
-            inputs: INPUTS.iter().map(input).collect(),
-            changes: "changes".to_owned(),
-            memberships: "memberships".to_owned(),
-            dead_letters: "dead_letters".to_owned(),
-            commit_interval: self.commit_interval,
-            commit_max_events: self.commit_max_events,
-            limits: limits(),
-            erasure_key: ErasureKey::default(),
-            store_memory_bytes: self.store_memory_bytes,
-            trust_markers: false,
-        };
-        Engine {
-            clients: Net { scene: self.scene.clone(), process },
-            catalog: site.catalog.clone(),
-            schemas: site.schemas.clone(),
-            registry: None,
-            stores: Mount { scene: self.scene.clone(), process },
-            telemetry: site.telemetry.clone(),
-            status: Status::new(host.n_workers, site.catalog.clone()),
-            stop: stop.clone(),
-            outbox: Outbox {
-                changes: settings.changes.clone(),
-                memberships: settings.memberships.clone(),
-                dead_letters: settings.dead_letters.clone(),
-                changelog: settings.changelog(),
-                percentiles: settings.percentiles(),
-                format: Format::Json,
-                source: "segue".to_owned(),
-            },
-            exchange: Exchange::default(),
-            partitions: PARTITIONS,
-            settings: Arc::new(settings),
         }
     }
 
@@ -428,8 +240,9 @@ impl Run {
                 self.ask_to_end(number);
             }
         }
+        self.agree_on_definitions();
         let deadline = self.now() + PATIENCE_MS;
-        while !self.is_all_committed() || self.hosts.iter().any(|host| host.is_wanted != host.running.is_some()) {
+        while !self.is_done() {
             if self.now() > deadline || !self.complaints.is_empty() {
                 self.complaints.push(format!("I9 not done {PATIENCE_MS} ms after the storm"));
                 return;
@@ -438,7 +251,7 @@ impl Run {
             self.scene.schedule.pass(250);
         }
         self.scene.schedule.note("all is committed");
-        let rested_at = self.now() + REST_MS;
+        let rested_at = self.now() + if self.is_ranked() { RANKED_REST_MS } else { REST_MS };
         while self.now() < rested_at {
             self.look_after_hosts();
             self.scene.schedule.pass(250);
@@ -454,6 +267,26 @@ impl Run {
             (0..self.hosts.len()).for_each(|number| self.see_to_end(number));
             self.scene.schedule.pass(100);
         }
+    }
+
+    /// Whether there are percentiles.
+    fn is_ranked(&self) -> bool {
+        self.versions.start >= N_VERSIONS
+    }
+
+    /// All processes are to have the same definitions.
+    fn agree_on_definitions(&mut self) {
+        let Range { start, end } = self.versions;
+        let version = start + self.random.below(end - start);
+        self.versions = version..version + 1;
+        let others = (0..self.hosts.len()).filter(|number| self.hosts[*number].version != version);
+        others.collect::<Vec<_>>().into_iter().for_each(|number| self.ask_to_end(number));
+    }
+
+    /// Whether all is committed by those who are to be there; what was ruined is not waited for.
+    fn is_done(&self) -> bool {
+        let is_as_wanted = || self.hosts.iter().all(|host| host.is_wanted == host.running.is_some());
+        self.ruin.has_any_struck() || (self.is_all_committed() && is_as_wanted())
     }
 
     fn is_all_committed(&self) -> bool {
@@ -473,7 +306,10 @@ impl Run {
         complaints.append(&mut self.scene.broker().complaints);
         if complaints.is_empty() {
             let directories: Vec<_> = self.hosts.iter().map(|host| host.directory.clone()).collect();
-            complaints = check(&self.scene, &mut self.reference, &directories);
+            complaints = check(&self.scene, &self.reference, &directories, self.is_ranked());
+            if self.is_ranked() && !self.ruin.has_any_struck() {
+                complaints.extend(ranked(&self.scene.broker()));
+            }
         }
         complaints
     }

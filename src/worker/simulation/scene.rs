@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::broker::Broker;
 use super::disk::Disks;
+use super::partition::Sent;
 use super::rules::Break;
 use super::schedule::{Process, Schedule, current_process};
 use crate::kafka::KafkaError;
+use crate::kafka::log::Place;
+use crate::worker::restore::TRUSTED_MS;
 
 /// How often what goes wrong, per mille; some runs are calm in some ways and wild in others.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +23,8 @@ pub(super) struct Rates {
     pub(super) transaction: u32,
     /// The group forgets its offsets for a moment.
     pub(super) forget: u32,
+    /// How far two wall clocks may be apart, milliseconds.
+    pub(super) clock_ms: i64,
 }
 
 /// What is going wrong now.
@@ -31,8 +36,10 @@ pub(super) struct Storm {
     pub(super) away_until: i64,
     /// These processes do not.
     pub(super) cut_until: BTreeMap<Process, i64>,
-    /// Ends of transactions that the network has delayed: when they arrive, of whom, and whether they commit.
-    pub(super) in_flight: Vec<(i64, String, i32, bool)>,
+    /// Requests that the network has delayed.
+    pub(super) in_flight: Vec<Delayed>,
+    /// Which processes read which partitions of which topics from the beginning.
+    pub(super) reading: BTreeSet<(Process, String, i32)>,
     /// Processes that are halted while others of their names are to be started.
     pub(super) to_replace: Vec<Process>,
     /// Processes that do not exist any more.
@@ -41,6 +48,24 @@ pub(super) struct Storm {
     pub(super) aborted: BTreeSet<String>,
     /// Epochs of producers that are gone on with, for a world in which none is made anew.
     pub(super) epochs: BTreeMap<(Process, String), i32>,
+}
+
+/// A request of a producer that the network has delayed.
+#[derive(Debug)]
+pub(super) struct Delayed {
+    pub(super) arrives_at: i64,
+    pub(super) name: String,
+    pub(super) epoch: i32,
+    pub(super) request: Request,
+}
+
+/// What it asks for.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// To commit.
+    Commit,
+    /// To take a record.
+    Produce(String, i32, Sent),
 }
 
 /// What all threads of a run share.
@@ -107,7 +132,7 @@ impl Scene {
         if self.strikes(|rates| rates.kill) {
             self.kill(process, step);
         } else if self.strikes(|rates| rates.freeze) {
-            let for_ms = if self.chance(500) { self.between(50, 2_000) } else { self.between(3_000, 8_000) };
+            let for_ms = if self.chance(500) { self.between(50, 2_000) } else { self.between(3_000, 14_000) };
             self.schedule.note(&format!("halted for {for_ms} ms at {step}"));
             self.schedule.freeze(process, self.now() + for_ms);
             if self.chance(300) {
@@ -156,14 +181,51 @@ impl Scene {
         Ok(())
     }
 
-    /// Ends of transactions arrive that were on their way.
+    /// Delays a request of a producer.
+    pub(super) fn delay(&self, (name, epoch): (String, i32), request: Request) {
+        let arrives_at = self.now() + self.between(100, 3_000);
+        self.storm().in_flight.push(Delayed { arrives_at, name, epoch, request });
+    }
+
+    /// Requests arrive that were on their way.
     pub(super) fn deliver(&self) {
         let now = self.now();
-        let arrived: Vec<_> = self.storm().in_flight.extract_if(.., |(at, ..)| *at <= now).collect();
-        for (_, name, epoch, commit) in arrived {
-            let result = self.broker().end((&name, epoch), commit);
-            self.schedule.note(&format!("the end of a transaction of {name} arrives: {result:?}"));
+        let arrived: Vec<_> = self.storm().in_flight.extract_if(.., |delayed| delayed.arrives_at <= now).collect();
+        for Delayed { name, epoch, request, .. } in arrived {
+            match request {
+                Request::Commit => {
+                    let result = self.broker().end((&name, epoch), true);
+                    self.schedule.note(&format!("the end of a transaction of {name} arrives: {result:?}"));
+                }
+                Request::Produce(topic, partition, sent) => {
+                    let result = self.broker().produce_late((&name, epoch), (&topic, partition), sent, now);
+                    self.schedule.note(&format!("a late record of {name} arrives: {result:?}"));
+                }
+            }
         }
+    }
+
+    /// A process begins or ends to read a partition.
+    pub(super) fn reads(&self, process: Process, place: Place<'_>, is_reading: bool) {
+        let reading = &mut self.storm().reading;
+        let entry = (process, place.topic.to_owned(), place.partition);
+        if is_reading {
+            reading.insert(entry);
+        } else {
+            reading.remove(&entry);
+        }
+    }
+
+    /// Removals from before this instant the changelog of a partition may forget: long after a store that does not know of
+    /// them is trusted, and not while somebody reads. In the simulation all of that takes seconds.
+    pub(super) fn forgotten_before(&self, partition: i32) -> i64 {
+        let storm = self.storm();
+        let mut readers = storm
+            .reading
+            .iter()
+            .filter(|(_, topic, number)| (topic.as_str(), *number) == ("segue-changelog", partition));
+        let is_read = readers.any(|(process, ..)| !storm.dead.contains(process));
+        if is_read { i64::MIN } else { self.now() - TRUSTED_MS - storm.rates.clock_ms - 1_000 }
     }
 }
 

@@ -65,7 +65,7 @@ const STEPS: [&str; 19] = [
     "serve",
 ];
 /// What else goes wrong.
-const FAULTS: [&str; 23] = [
+const FAULTS: [&str; 28] = [
     "halted for",
     "is halted, and replaced",
     "is cut off",
@@ -89,6 +89,11 @@ const FAULTS: [&str; 23] = [
     "is full",
     "ms ahead",
     "too large",
+    "has definitions",
+    "a late record",
+    "is removed up to",
+    "a partition is added",
+    "forgets removals",
 ];
 
 /// A fault that never strikes shows nothing.
@@ -120,6 +125,12 @@ fn whatever_goes_wrong_it_comes_out_right() {
          does it again",
         outcome.complaints.join("\n"),
     );
+}
+
+/// A process was halted for long in the midst of a commit, and what others had erased meanwhile came back with its store.
+#[test]
+fn a_store_is_no_younger_than_what_it_knows() {
+    assert_eq!(simulate(357, None).complaints, Vec::<String>::new());
 }
 
 #[test]

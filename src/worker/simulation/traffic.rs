@@ -1,4 +1,4 @@
-//! What customers do in a run, and what an engine that never failed says of it.
+//! What customers do in a run.
 //!
 //! Which changes there are depends on timing in two ways, and neither is a matter of faults, so the traffic avoids both.
 //! Across topics, order is by arrival where two records of a customer are less than a second old: here a customer who turns
@@ -6,38 +6,9 @@
 //! clock has passed it meets flips that have happened: here grace is longer than anything comes late. Within a topic there is
 //! disorder, there are ties, duplicates, and records that are refused.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-
-use jiff::tz::TimeZone;
-
 use super::broker::Upstream;
 use super::random::Random;
 use super::schedule::START_MS;
-use crate::definition::load_texts;
-use crate::engine::Engine;
-use crate::engine::catalog::Catalog;
-use crate::engine::customer::Limits;
-use crate::engine::effects::{Change, Outcome};
-use crate::engine::record::{Body, Envelope, Origin, Record};
-use crate::partition::{ErasureKey, Partition};
-use crate::store::memory::MemoryStore;
-use crate::telemetry::Telemetry;
-use crate::wire::json::JsonDecoder;
-use crate::wire::schema::SchemaSet;
-
-/// Segments that depend on order, on pairs across topics, on consent and on time alone.
-const DEFINITIONS: &str = r"
-segments:
-  - {name: regular, when: count(click) >= 5}
-  - {name: browsing, when: count(click over 8s) >= 3}
-  - {name: converted, when: did(click then purchase within 9s over 15s)}
-  - {name: warm, when: did(purchase over 6s), until: count(click over 5s) >= 2}
-  - {name: abandoned, when: did(cart_abandonment without purchase within 4s over 9s)}
-  - {name: spender, when: sum(purchase.total over 20s) >= 30}
-  - {name: gone_quiet, when: did(click) and not did(click over 5s)}
-  - {name: mail, when: did(click over 10s), purpose: marketing}
-";
 
 /// Event types or kinds of record, and their topics, by lane.
 pub(super) const INPUTS: [(&str, &str); 5] = [
@@ -52,29 +23,6 @@ pub(super) const INPUTS: [(&str, &str); 5] = [
 const LATE_MS: i64 = 1_500;
 /// How long a customer is silent before turning to another topic.
 const SILENT_MS: i64 = 3_200;
-
-/// What is the same in all runs.
-pub(super) struct Site {
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) schemas: Arc<SchemaSet>,
-    pub(super) telemetry: Telemetry,
-}
-
-/// What is the same in all runs.
-pub(super) fn site() -> &'static Site {
-    static SITE: OnceLock<Site> = OnceLock::new();
-    SITE.get_or_init(|| {
-        let schemas = SchemaSet::shipped().unwrap();
-        let files = [("set.yaml".to_owned(), DEFINITIONS.to_owned())];
-        let catalog = load_texts(&files, schemas.schemas(), TimeZone::UTC).unwrap().catalog;
-        Site { catalog: Arc::new(catalog), schemas: Arc::new(schemas), telemetry: Telemetry::new().unwrap() }
-    })
-}
-
-/// Limits of the engines: time enough for everything to arrive.
-pub(super) fn limits() -> Limits {
-    Limits { grace_ms: 8_000, ..Limits::default() }
-}
 
 /// A record on its way.
 #[derive(Debug, Clone)]
@@ -152,62 +100,4 @@ fn arrival(random: &mut Random, customer: &str, lane: usize, at: i64, number: us
         _ => Upstream::Plain,
     };
     Arrival { at, lane, customer: customer.to_owned(), value, how, is_refused: is_ahead || is_garbage }
-}
-
-/// An engine that never fails, and takes each record in as it arrives.
-pub(super) struct Reference {
-    partitions: Vec<Partition<MemoryStore>>,
-    json: JsonDecoder,
-    /// Records refused, as topic, partition and offset.
-    pub(super) refused: Vec<(String, i32, i64)>,
-    pub(super) changes: BTreeMap<String, Vec<Change>>,
-}
-
-impl Reference {
-    pub(super) fn new(n_partitions: i32) -> Self {
-        let site = site();
-        let partition = |_| {
-            let engine = Engine::new(site.catalog.clone(), limits());
-            Partition::new(engine, MemoryStore::default(), ErasureKey::default(), None)
-        };
-        Self {
-            partitions: (0..n_partitions).map(partition).collect(),
-            json: JsonDecoder::new(&site.schemas, &site.catalog),
-            refused: Vec::new(),
-            changes: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn offer(&mut self, arrival: &Arrival, number: i32, offset: i64) {
-        let topic = INPUTS[arrival.lane].1;
-        if !arrival.is_seen() {
-            return;
-        }
-        if arrival.is_refused {
-            self.refused.push((topic.to_owned(), number, offset));
-            return;
-        }
-        let mut record = Record { envelope: Envelope::default(), body: Body::Erasure };
-        self.json.decode_into(&arrival.value, &mut record).unwrap();
-        let origin = Origin { topic: topic.into(), partition: number, offset };
-        let partition = &mut self.partitions[usize::try_from(number).unwrap()];
-        let outcome = partition.offer(&record, &origin, Some(arrival.at)).unwrap();
-        assert!(!matches!(outcome, Outcome::Refused(_)), "refused: {}", String::from_utf8_lossy(&arrival.value));
-    }
-
-    /// Lets happen what the clock of a partition has passed; gives the customers as the changelog should hold them.
-    pub(super) fn finish(&mut self, number: i32, clock: i64) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        let partition = &mut self.partitions[usize::try_from(number).unwrap()];
-        partition.advance(clock, usize::MAX).unwrap();
-        for change in partition.take_changes() {
-            self.changes.entry(change.customer_id.to_string()).or_default().push(change);
-        }
-        let mut customers = BTreeMap::new();
-        let told: Result<(), ()> = partition.changed(|key, value| {
-            customers.insert(key.to_vec(), value.map(<[u8]>::to_vec));
-            Ok(())
-        });
-        told.unwrap();
-        customers
-    }
 }
