@@ -78,6 +78,9 @@ pub struct Progress {
 /// throw away what was fetched ahead, again and again.)
 pub struct Consumer {
     inner: Arc<BaseConsumer<Context>>,
+    /// Asks what the broker holds, over connections of its own: a broker answers what comes over one connection in order,
+    /// and a fetch that finds nothing is answered late.
+    asking: BaseConsumer,
     topics: Vec<String>,
     /// Made when they are first asked for, by lane and partition.
     queues: Vec<Vec<OnceCell<PartitionQueue<Context>>>>,
@@ -198,6 +201,13 @@ impl Consumer {
             // New partitions are noticed, and refused, within this time.
             ("topic.metadata.refresh.interval.ms", "30000"),
         ];
+        let what = || "consumer".to_owned();
+        let asking = clients.config(
+            &[("reconnect.backoff.max.ms", "2000")],
+            // It never joins.
+            &[("group.id", &membership.group), ("isolation.level", "read_committed")],
+        );
+        let asking = asking.create().map_err(|error| KafkaError::of(what(), &error))?;
         let mut config = clients.config(
             &[&defaults, session].concat(),
             &[
@@ -216,7 +226,6 @@ impl Consumer {
         } else {
             config.set("group.protocol", "consumer").set("group.remote.assignor", "range");
         }
-        let what = || "consumer".to_owned();
         let inner: BaseConsumer<Context> =
             config.create_with_context(Context::default()).map_err(|error| KafkaError::of(what(), &error))?;
         let topics: Vec<_> = membership.topics.iter().map(String::as_str).collect();
@@ -224,6 +233,7 @@ impl Consumer {
         let queues = || (0..membership.partitions).map(|_| OnceCell::new()).collect();
         Ok(Self {
             inner: Arc::new(inner),
+            asking,
             topics: membership.topics.clone(),
             queues: topics.iter().map(|_| queues()).collect(),
             waiting: std::thread::current(),
@@ -294,7 +304,9 @@ impl Consumer {
         if list.count() == 0 {
             return Ok(Offsets::new());
         }
-        let answer = self.inner.offsets_for_times(list, ANSWER);
+        // It fetches nothing, but has its errors told.
+        drop(self.asking.poll(Duration::ZERO));
+        let answer = self.asking.offsets_for_times(list, ANSWER);
         self.offsets("offsets", answer)
     }
 
