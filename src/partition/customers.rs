@@ -684,12 +684,8 @@ impl<S: Store> Customers<S> {
     /// What the store is to be told of a customer.
     fn update_of(&self, slot: Slot) -> Update {
         let Cached { key, customer, removed, stored_deadline, .. } = &self.slots[slot.index()];
-        Update {
-            key: key.to_vec(),
-            value: (!removed).then(|| encode(customer)),
-            previous_deadline: *stored_deadline,
-            deadline: customer.deadline.filter(|_| !removed),
-        }
+        let value = (!removed).then(|| encode(customer));
+        Update::relisted(key.to_vec(), value, *stored_deadline, customer.deadline.filter(|_| !removed))
     }
 
     /// Notes that the store has been told.

@@ -55,10 +55,20 @@ pub struct Update {
     pub key: Vec<u8>,
     /// The encoded customer; `None` removes it.
     pub value: Option<Vec<u8>>,
-    /// The deadline it had in this store, removed from the index.
+    /// The deadline it had in this store, removed from the index; `None` if it had none, or still has it.
     pub previous_deadline: Option<i64>,
-    /// Its next deadline, milliseconds since the epoch.
+    /// Its next deadline, milliseconds since the epoch; `None` if there is none, or the store lists it already.
     pub deadline: Option<i64>,
+}
+
+impl Update {
+    /// A customer as they are from now on, listed under one deadline so far and under another from now on. What stays as it
+    /// is costs the index nothing.
+    #[must_use]
+    pub fn relisted(key: Vec<u8>, value: Option<Vec<u8>>, from: Option<i64>, to: Option<i64>) -> Self {
+        let (previous_deadline, deadline) = if from == to { (None, None) } else { (from, to) };
+        Self { key, value, previous_deadline, deadline }
+    }
 }
 
 /// Changes that become visible together.

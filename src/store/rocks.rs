@@ -13,6 +13,7 @@
 mod filling;
 mod sorting;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,26 +31,32 @@ const DEADLINE: u8 = b'd';
 const MARKER: [u8; 1] = [b'm'];
 /// So many stores are filled at a time, where memory is shared out.
 const STORES_FILLED: usize = 4;
+/// What a store gathers before it writes to disk, bytes.
+const WRITE_BUFFER: Range<usize> = 1 << 20..64 << 20;
+/// So many times as much lies in the first level before it is merged into the next.
+const FIRST_LEVEL: usize = 2;
 /// More memory than this makes filling no faster, bytes.
 const ROOM_MAX: usize = 64 << 20;
 /// What is read at a time when everything is looked at, bytes.
 const READ_AHEAD_BYTES: usize = 1 << 20;
 const INSTANT_BYTES: usize = size_of::<i64>();
 
-/// Memory that all stores of a process share, and how many threads tidy up behind them.
+/// Memory that all stores of a process share, how many stores those are, and how many threads tidy up behind them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
     /// Bytes of blocks kept in memory, the data being written included.
     pub cache_bytes: usize,
     /// Bytes of data being written before it goes to disk; a part of `cache_bytes`.
     pub write_buffer_bytes: usize,
+    /// So many stores share it, at most.
+    pub n_stores: usize,
     /// Threads that flush and compact.
     pub background_jobs: i32,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { cache_bytes: 512 << 20, write_buffer_bytes: 128 << 20, background_jobs: 2 }
+        Self { cache_bytes: 512 << 20, write_buffer_bytes: 128 << 20, n_stores: 8, background_jobs: 2 }
     }
 }
 
@@ -58,6 +65,8 @@ impl Default for Budget {
 pub struct Shared {
     cache: Cache,
     write_buffers: WriteBufferManager,
+    /// Bytes of data being written that a store gathers before it writes them to disk.
+    write_buffer_bytes: usize,
     background_jobs: i32,
     /// Bytes of memory for each store that is being filled: a part of what is there for data being written.
     room_to_fill: usize,
@@ -73,6 +82,8 @@ impl Shared {
         Self {
             cache,
             write_buffers,
+            write_buffer_bytes: (budget.write_buffer_bytes / budget.n_stores.max(1))
+                .clamp(WRITE_BUFFER.start, WRITE_BUFFER.end),
             background_jobs: budget.background_jobs,
             room_to_fill: (budget.write_buffer_bytes / STORES_FILLED).min(ROOM_MAX),
         }
@@ -86,7 +97,8 @@ impl Shared {
         table.set_bloom_filter(10.0, false);
         table.set_optimize_filters_for_memory(true);
         table.set_whole_key_filtering(true);
-        table.set_block_size(8 << 10);
+        // What is read is one customer of all of them, the others of the block are rarely wanted next.
+        table.set_block_size(4 << 10);
         table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         table.set_data_block_hash_ratio(0.75);
         table.set_format_version(6);
@@ -95,13 +107,15 @@ impl Shared {
         options.create_if_missing(true);
         options.set_block_based_table_factory(&table);
         options.set_write_buffer_manager(&self.write_buffers);
-        options.set_write_buffer_size(16 << 20);
+        options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_max_write_buffer_number(4);
         options.set_memtable_whole_key_filtering(true);
-        options.set_memtable_prefix_bloom_ratio(0.05);
+        options.set_memtable_prefix_bloom_ratio(0.02);
+        // What is larger than memory is read and written block by block all the time: Zstd took a quarter of all work then.
         options.set_compression_type(DBCompressionType::Lz4);
-        options.set_bottommost_compression_type(DBCompressionType::Zstd);
         options.set_level_compaction_dynamic_level_bytes(true);
+        // In proportion to what is flushed at a time, or every few flushes all that there is would be written anew.
+        options.set_max_bytes_for_level_base((FIRST_LEVEL * self.write_buffer_bytes) as u64);
         options.set_max_background_jobs(self.background_jobs);
         options.set_max_open_files(500);
         options.set_log_level(LogLevel::Warn);
@@ -311,17 +325,19 @@ impl Store for RocksStore {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        let mut writes = WriteBatch::default();
+        let mut entries: Vec<(Vec<u8>, Option<&[u8]>)> = Vec::with_capacity(3 * batch.updates.len());
         for update in &batch.updates {
-            if let Some(previous) = update.previous_deadline {
-                writes.delete(deadline_key(previous, &update.key));
-            }
-            match &update.value {
-                Some(value) => writes.put(customer_key(&update.key), value),
-                None => writes.delete(customer_key(&update.key)),
-            }
-            if let Some(deadline) = update.deadline {
-                writes.put(deadline_key(deadline, &update.key), []);
+            entries.push((customer_key(&update.key), update.value.as_deref()));
+            entries.extend(update.previous_deadline.map(|instant| (deadline_key(instant, &update.key), None)));
+            entries.extend(update.deadline.map(|instant| (deadline_key(instant, &update.key), Some(&[][..]))));
+        }
+        // Next to each other they are found a place for sooner. What is of one key stays in its order.
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut writes = WriteBatch::default();
+        for (key, value) in entries {
+            match value {
+                Some(value) => writes.put(key, value),
+                None => writes.delete(key),
             }
         }
         if let Some(marker) = &batch.marker {

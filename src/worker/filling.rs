@@ -86,12 +86,9 @@ impl<'a, S: DurableStore> Filling<'a, S> {
         for (key, value) in collected.drain() {
             let deadline = |bytes: &Vec<u8>| Ok(head(&*self.store, &key, bytes)?.and_then(|head| head.deadline));
             let present = self.store.get(&key)?;
-            updates.push(Update {
-                previous_deadline: present.as_ref().map(deadline).transpose()?.flatten(),
-                deadline: value.as_ref().map(deadline).transpose()?.flatten(),
-                key,
-                value,
-            });
+            let listed = present.as_ref().map(deadline).transpose()?.flatten();
+            let next = value.as_ref().map(deadline).transpose()?.flatten();
+            updates.push(Update::relisted(key, value, listed, next));
         }
         self.store.write(&Batch { updates, marker: None })
     }

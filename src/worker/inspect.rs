@@ -97,7 +97,7 @@ impl Stopped {
         if !path.is_dir() {
             return Ok(None);
         }
-        let budget = Budget { cache_bytes: 64 << 20, write_buffer_bytes: 16 << 20, ..Budget::default() };
+        let budget = Budget { cache_bytes: 64 << 20, write_buffer_bytes: 16 << 20, n_stores: 1, ..Budget::default() };
         let store = RocksStore::open(&path, &Shared::new(budget))?;
         let marker = store.marker()?.map(|bytes| StoredMarker::decode(&bytes)).transpose();
         let unreadable = || StoreError::Unreadable { path: store.location(), what: "marker".to_owned() };

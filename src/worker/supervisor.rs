@@ -134,13 +134,15 @@ impl Engine {
             format,
             source: source(&settings.application),
         };
-        // One half for the databases, the other for the customers in memory.
+        // One half for the databases, the other for the customers in memory. The more is gathered before it is written to
+        // disk, the less often it is written anew; what is read back, on the other hand, is rarely read twice.
         let cache_bytes = settings.store_memory_bytes / 2;
-        let write_buffer_bytes = cache_bytes / 4;
+        let write_buffer_bytes = cache_bytes / 2;
+        let n_stores = usize::try_from(partitions).unwrap_or(1);
         let versions = catalog.segments.iter().map(|segment| (segment.name.as_str(), segment.definition.as_str()));
         telemetry.definitions_at_work(catalog.hash, versions);
         Ok(Self {
-            stores: Shared::new(Budget { cache_bytes, write_buffer_bytes, ..Budget::default() }),
+            stores: Shared::new(Budget { cache_bytes, write_buffer_bytes, n_stores, ..Budget::default() }),
             status,
             settings: Arc::new(settings),
             clients,

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rocksdb::{DBCompressionType, IngestExternalFileOptions, Options, SstFileWriter};
+use rocksdb::{IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::sorting::Sorting;
 use super::{CUSTOMER, RocksStore, database_failure, deadline_key, failure};
@@ -32,9 +32,7 @@ impl RocksFilling {
     pub(super) fn start(store: &RocksStore) -> Result<Self, StoreError> {
         let scratch = Scratch(store.path.join(SCRATCH));
         std::fs::create_dir_all(&scratch.0).map_err(|error| failure(&store.path, &error))?;
-        // One compression is enough for now: what stays is compressed better when it is next compacted.
-        let mut options = store.shared.options();
-        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        let options = store.shared.options();
         let room = store.shared.room_to_fill;
         let customers = Sorting::new(scratch.0.join("customers"), room);
         Ok(Self { store: store.clone(), scratch, options, room, customers, key: vec![CUSTOMER] })

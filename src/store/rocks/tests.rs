@@ -18,7 +18,7 @@ enum Step {
 }
 
 fn shared() -> Shared {
-    Shared::new(Budget { cache_bytes: 8 << 20, write_buffer_bytes: 4 << 20, background_jobs: 1 })
+    Shared::new(Budget { cache_bytes: 8 << 20, write_buffer_bytes: 4 << 20, n_stores: 2, background_jobs: 1 })
 }
 
 fn keys() -> impl Strategy<Value = Vec<u8>> {
