@@ -13,6 +13,7 @@ mod latency;
 mod measure;
 mod process;
 mod publish;
+mod restart;
 mod traffic;
 
 use std::io::Write as _;
@@ -80,6 +81,9 @@ struct Args {
     /// With how many customers of whom something is due later
     #[arg(long, default_value_t = 0)]
     waiting: u64,
+    /// Measure besides how long segue takes to start again, with its store and without
+    #[arg(long)]
+    restarts: bool,
     /// Print figures as JSON
     #[arg(long)]
     json: bool,
@@ -131,6 +135,7 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     let programs = args.programs.clone().map_or_else(build_directory, Ok)?;
     let places = (args.definitions.clone(), programs);
     let mut all = Vec::new();
+    let mut restarts = Vec::new();
     for name in &args.only {
         tell(&format!("measuring {name}"));
         let mut contender = contender::start(name, &task(args, broker, directory, &places))?;
@@ -141,7 +146,12 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
             Command::new("kill").args(["-INT", &profiler.id().to_string()]).status()?;
             profiler.wait()?;
         }
-        end(contender)?;
+        if args.restarts && name == "segue" {
+            tell("starting segue again");
+            restart::measure(&task(args, broker, directory, &places), contender, &mut restarts)?;
+        } else {
+            end(contender)?;
+        }
     }
     let took_part = |name: &str| args.only.iter().any(|other| other == name);
     let comparison = if took_part("segue") && took_part("streams") {
@@ -153,7 +163,8 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     } else {
         None
     };
-    print(args, &all, comparison.as_ref())
+    print(args, &all, comparison.as_ref())?;
+    Ok(std::io::stdout().write_all(&restarts)?)
 }
 
 /// The bare loop does not listen to being asked.
