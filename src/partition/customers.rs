@@ -5,6 +5,8 @@
 //! never ahead of Kafka, and at least what its marker says: reading the changelog from there on makes it whole.
 
 mod erasure;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;

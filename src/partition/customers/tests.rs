@@ -1,0 +1,48 @@
+//! What customers who leave memory must not take with them.
+
+use super::*;
+use crate::store::memory::MemoryStore;
+
+/// Customers of whom none stays in memory longer than to the next commit.
+fn customers() -> Customers<MemoryStore> {
+    let mut customers = Customers::new(MemoryStore::default(), ErasureKey::default());
+    customers.limit_memory(0);
+    customers
+}
+
+fn set(customers: &mut Customers<MemoryStore>, customer_id: &str, deadline: i64) {
+    let slot = customers.load(customer_id).unwrap();
+    customers.touch(slot).deadline = Some(deadline);
+    customers.reschedule(slot);
+}
+
+fn commit(customers: &mut Customers<MemoryStore>) {
+    let told: Result<(), ()> = customers.changed(|_, _| Ok(()));
+    told.unwrap();
+    customers.sent();
+    customers.committed(None).unwrap();
+}
+
+/// The next who is due before an instant: deadline and customer.
+fn due(customers: &mut Customers<MemoryStore>, now: i64) -> Option<(i64, String)> {
+    let (instant, slot) = customers.next_due(now).unwrap()?;
+    Some((instant, customer_id_of(customers.key(slot)).unwrap().to_owned()))
+}
+
+#[test]
+fn a_deadline_behind_those_that_are_done_is_found_once_it_is_stored() {
+    let mut customers = customers();
+    for (customer_id, deadline) in [("a", 10), ("b", 20), ("c", 1_000)] {
+        set(&mut customers, customer_id, deadline);
+    }
+    commit(&mut customers);
+    for (customer_id, instant) in [("a", 10), ("b", 20)] {
+        assert_eq!(due(&mut customers, 30), Some((instant, customer_id.to_owned())));
+        set(&mut customers, customer_id, instant + 100);
+    }
+    assert_eq!(due(&mut customers, 30), None);
+    // New cut-offs are looked at as of an instant that the clock has passed, and so may be what comes of it.
+    set(&mut customers, "a", 15);
+    commit(&mut customers);
+    assert_eq!(due(&mut customers, 30), Some((15, "a".to_owned())));
+}
