@@ -46,6 +46,7 @@ impl Broker {
         let file = directory.join("broker.properties");
         fs::write(&file, settings)?;
         let mut command = Command::new("java");
+        command.arg(format!("-Djava.io.tmpdir={}", directory.display()));
         command.args(["-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
         command.arg(home.join("libs/*")).arg("kafka.Kafka").arg(file);
         let mut broker = Self { child: Child::start("broker", &command, directory)?, port, data };

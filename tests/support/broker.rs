@@ -190,7 +190,7 @@ impl Broker {
 }
 
 fn serve(home: &Path, directory: &Path) -> Server {
-    let mut command: Command = java();
+    let mut command: Command = java(directory);
     command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn").arg("-cp").arg(home.join("libs/*"));
     command.arg("kafka.Kafka").arg(directory.join("broker.properties"));
     Server::start("the broker", command, &directory.join("log"))

@@ -130,10 +130,11 @@ impl Drop for Server {
 }
 
 /// Java with the options that make a short-lived, small server; killed by the kernel when the test process ends, even when
-/// it is killed itself.
-pub fn java() -> Command {
+/// it is killed itself. A server that is killed leaves behind what it unpacked, in `directory`.
+pub fn java(directory: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    command.arg(format!("-Djava.io.tmpdir={}", directory.display()));
     command
 }
 

@@ -19,7 +19,7 @@ impl Registry {
         let home = home("SEGUE_REGISTRY_HOME", "registry");
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
-        let mut command = java();
+        let mut command = java(directory.path());
         command.arg("-jar").arg(home.join("registry.jar"));
         command.env("QUARKUS_HTTP_HOST", "127.0.0.1").env("QUARKUS_HTTP_PORT", port.to_string());
         let mut registry = Self {
