@@ -4,32 +4,27 @@
 //! them, and is written when their turn comes round. What is not committed is never written. So what the store holds is
 //! never ahead of Kafka, and at least what its marker says: reading the changelog from there on makes it whole.
 
+mod behind;
+mod deadlines;
 mod erasure;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
 
-use compact_str::CompactString;
 use hashbrown::HashTable;
 
 use crate::engine::customer::Customer;
-use crate::store::{Batch, Store, StoreError, Update};
-use crate::wire::customer::{decode, encode, encode_into};
+use crate::store::{Store, StoreError};
+use crate::wire::customer::{decode, encode_into};
+use behind::Round;
 pub use erasure::ErasureKey;
 
-/// Deadlines fetched from the store at a time.
-const DUE_PAGE: usize = 256;
 /// Bytes in memory of a customer, roughly: so many, and so many for each of the encoded form.
 const WEIGHT_FIXED: usize = 420;
 const WEIGHT_PER_BYTE: usize = 5;
-/// Customers that are written to the store at once when memory is short.
-const RELIEF: usize = 4_096;
-/// Customers that are written to the store at once when it is not.
-const AT_ONCE: usize = 1_000;
 /// Bytes of encoded customers kept for the next commit.
 const ENCODED_MAX: usize = 64 << 20;
 
@@ -176,17 +171,6 @@ pub(super) struct Customers<S> {
     weight_max: usize,
     hand: usize,
     reads: Reads,
-}
-
-/// One turn of writing behind: when those who were unsaved at its beginning are written, and nobody of them is held back,
-/// the store holds what the marker of its beginning says.
-#[derive(Debug, Default)]
-struct Round {
-    marker: Option<Vec<u8>>,
-    /// How many of `unsaved` are still of this round.
-    remaining: usize,
-    /// How many there were.
-    length: usize,
 }
 
 impl<S: Store> Customers<S> {
@@ -389,122 +373,6 @@ impl<S: Store> Customers<S> {
         *self.touch(slot) = remains;
     }
 
-    /// Sees to it that a customer is looked at when the deadline they have now is due. One that moved to a later instant
-    /// is looked at in vain once, which costs less than to list everybody anew with each event.
-    pub(super) fn reschedule(&mut self, slot: Slot) {
-        let entry = &mut self.slots[slot.index()];
-        let Some(deadline) = entry.customer.deadline else { return };
-        let is_listed = entry.listed.is_some_and(|listed| listed <= deadline);
-        if is_listed || entry.loaded_deadline == Some(deadline) {
-            return;
-        }
-        entry.listed = Some(deadline);
-        self.deadlines.push(Reverse((deadline, slot)));
-        if self.deadlines.len() > 1_024 + 2 * self.slots.len() {
-            self.drop_stale();
-        }
-    }
-
-    fn drop_stale(&mut self) {
-        let slots = std::mem::take(&mut self.deadlines).into_vec();
-        let is_current =
-            |Reverse((listed, slot)): &Reverse<(i64, Slot)>| self.slots[slot.index()].listed == Some(*listed);
-        let mut current: Vec<_> = slots.into_iter().filter(is_current).collect();
-        current.sort_unstable();
-        current.dedup();
-        self.deadlines = current.into();
-    }
-
-    /// The earliest deadline before `now`, and whose it is.
-    pub(super) fn next_due(&mut self, now: i64) -> Result<Option<(i64, Slot)>, StoreError> {
-        loop {
-            let listed = self.deadlines.peek().map(|Reverse(first)| *first).filter(|(instant, _)| *instant < now);
-            let stored = self.next_stored()?.filter(|instant| *instant < now);
-            match (listed, stored) {
-                (Some((instant, slot)), stored) if stored.is_none_or(|stored| instant <= stored) => {
-                    if self.is_due(slot, instant) {
-                        return Ok(Some((instant, slot)));
-                    }
-                    self.list_anew();
-                }
-                (_, Some(instant)) => {
-                    if let Some(slot) = self.load_fetched()?.filter(|slot| self.is_due(*slot, instant)) {
-                        return Ok(Some((instant, slot)));
-                    }
-                    self.fetched_to = self.fetched.pop_front();
-                }
-                _ => {
-                    self.passed = self.passed.max(now);
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
-    /// The least instant at which somebody is to be looked at, be it in vain.
-    pub(super) fn next_deadline(&mut self) -> Result<Option<i64>, StoreError> {
-        let listed = self.deadlines.peek().map(|Reverse((instant, _))| *instant);
-        Ok(listed.into_iter().chain(self.next_stored()?).min())
-    }
-
-    fn is_due(&self, slot: Slot, instant: i64) -> bool {
-        self.get(slot).deadline.is_some_and(|deadline| deadline <= instant)
-    }
-
-    /// Takes the first of the listed deadlines away; the customer's has moved on, and is listed instead.
-    fn list_anew(&mut self) {
-        let Some(mut first) = self.deadlines.peek_mut() else { return };
-        let Reverse((instant, slot)) = *first;
-        let entry = &mut self.slots[slot.index()];
-        if entry.listed == Some(instant) {
-            entry.listed = entry.customer.deadline.filter(|deadline| entry.loaded_deadline != Some(*deadline));
-            if let Some(deadline) = entry.listed {
-                *first = Reverse((deadline, slot));
-                return;
-            }
-        }
-        PeekMut::pop(first);
-    }
-
-    fn load_fetched(&mut self) -> Result<Option<Slot>, StoreError> {
-        let Some((_, key)) = self.fetched.front() else { return Ok(None) };
-        if let Some(slot) = self.find(key) {
-            return Ok(Some(slot));
-        }
-        let customer_id = customer_id_of(key).map(CompactString::from);
-        customer_id.map(|customer_id| self.load(&customer_id)).transpose()
-    }
-
-    /// How many deadlines before `now` are still to be looked at, and by how many more customers have one than in the
-    /// beginning, as committed.
-    pub(super) fn timers(&mut self, now: i64) -> Result<(u64, i64), StoreError> {
-        let mut n_due = 0;
-        if self.next_due(now)?.is_some() {
-            let stored = self.fetched.iter().filter(|(instant, _)| *instant < now).count();
-            n_due = self.deadlines.iter().filter(|Reverse((instant, _))| *instant < now).count() + stored;
-        }
-        Ok((n_due as u64, self.n_deadlines))
-    }
-
-    /// The store's next deadline; more are fetched when all that were are used up.
-    fn next_stored(&mut self) -> Result<Option<i64>, StoreError> {
-        if self.fetched.is_empty() && !self.fetched_all {
-            let fetched_to = self.fetched_to.as_ref().map(|(instant, key)| (*instant, key.as_slice()));
-            // What is behind is not looked at again: a database remembers for long what was deleted there.
-            let after = fetched_to.filter(|(instant, _)| *instant >= self.passed);
-            let after = after.or_else(|| Some((self.passed.checked_sub(1)?, [u8::MAX].as_slice())));
-            let page = self.store.due(i64::MAX, after, DUE_PAGE)?;
-            self.fetched_all = page.len() < DUE_PAGE;
-            self.fetched.extend(page);
-        }
-        Ok(self.fetched.front().map(|(instant, _)| *instant))
-    }
-
-    fn forget_fetched(&mut self) {
-        self.fetched.clear();
-        self.fetched_all = false;
-    }
-
     /// The customers in key order, starting after a key, at most `limit` that the store holds: as they are now.
     pub(super) fn scan(&self, after: Option<&[u8]>, limit: usize) -> Result<Page, StoreError> {
         let mut customers = BTreeMap::new();
@@ -589,38 +457,6 @@ impl<S: Store> Customers<S> {
         Ok(())
     }
 
-    /// What was sent is committed. If memory is short, some of it goes to the store at once, to let others go.
-    pub(super) fn committed(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
-        self.n_committed = self.n_sent;
-        if self.is_full() {
-            self.save_some(marker, RELIEF.max(self.unsaved.len() / 4))?;
-            self.let_go();
-        }
-        Ok(())
-    }
-
-    /// Writes what is of the partition itself.
-    pub(super) fn write(&mut self, updates: Vec<Update>) -> Result<(), StoreError> {
-        if updates.is_empty() { Ok(()) } else { self.store.write(&Batch { updates, marker: None }) }
-    }
-
-    /// Part of what is unsaved goes to the store: `share` of the round, which is the part of the time for a round that has
-    /// passed since the last time, but not so much that others wait long.
-    pub(super) fn write_behind(&mut self, marker: Option<&[u8]>, share: f64) -> Result<(), StoreError> {
-        let is_new = self.round.marker.as_deref() != marker;
-        if self.unsaved.is_empty() && self.held_back.is_empty() && !is_new {
-            return Ok(());
-        }
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rough part of a number of customers in memory"
-        )]
-        let quota = (self.round.length as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-        self.save_some(marker, quota.min(AT_ONCE))
-    }
-
     /// What changed is on its way to the changelog; it must not be written to the store before it is committed.
     pub(super) fn sent(&mut self) {
         self.n_sent += 1;
@@ -637,101 +473,6 @@ impl<S: Store> Customers<S> {
         self.dirty.clear();
         self.latest = None;
         self.encoded.clear();
-    }
-
-    /// Whether a round cannot end because those who are held back change with every commit.
-    pub(super) fn is_held_up(&self) -> bool {
-        self.round.remaining == 0 && !self.held_back.is_empty()
-    }
-
-    /// Writes all that is committed to the store; the marker only if that is all.
-    pub(super) fn save(&mut self, marker: Option<&[u8]>) -> Result<(), StoreError> {
-        self.round = Round { marker: marker.map(<[u8]>::to_vec), remaining: self.unsaved.len(), length: 0 };
-        self.save_some(marker, self.unsaved.len())
-    }
-
-    /// Writes the next `quota` of those who are unsaved to the store, and the marker of the round where that ends. Who has
-    /// changed since the last commit that ended is held back: what was committed of them is not known any more.
-    fn save_some(&mut self, marker: Option<&[u8]>, quota: usize) -> Result<(), StoreError> {
-        let n_taken = quota.min(self.unsaved.len());
-        let is_last = n_taken >= self.round.remaining;
-        let held_back = if is_last { self.held_back.as_slice() } else { &[] };
-        let turn = held_back.iter().chain(self.unsaved.range(..n_taken)).copied();
-        let (ready, not_yet): (Vec<_>, Vec<_>) =
-            turn.partition(|slot| self.slots[slot.index()].n_sent < self.n_committed);
-        let ends_round = is_last && not_yet.is_empty();
-        let batch = Batch {
-            updates: ready.iter().map(|slot| self.update_of(*slot)).collect(),
-            marker: if ends_round { self.round.marker.take() } else { None },
-        };
-        if !batch.updates.is_empty() || batch.marker.is_some() {
-            self.store.write(&batch)?;
-        }
-        for slot in ready {
-            self.saved(slot);
-        }
-        if is_last {
-            self.held_back.clear();
-        }
-        self.held_back.extend(not_yet);
-        self.unsaved.drain(..n_taken);
-        self.round.remaining = self.round.remaining.saturating_sub(n_taken);
-        if ends_round {
-            let length = self.unsaved.len();
-            self.round = Round { marker: marker.map(<[u8]>::to_vec), remaining: length, length };
-        }
-        Ok(())
-    }
-
-    /// What the store is to be told of a customer.
-    fn update_of(&self, slot: Slot) -> Update {
-        let Cached { key, customer, removed, stored_deadline, .. } = &self.slots[slot.index()];
-        let value = (!removed).then(|| encode(customer));
-        Update::relisted(key.to_vec(), value, *stored_deadline, customer.deadline.filter(|_| !removed))
-    }
-
-    /// Notes that the store has been told.
-    fn saved(&mut self, slot: Slot) {
-        let entry = &mut self.slots[slot.index()];
-        entry.unsaved = false;
-        let deadline = entry.customer.deadline.filter(|_| !entry.removed);
-        if entry.stored_deadline != deadline {
-            (entry.stored_deadline, entry.loaded_deadline) = (deadline, None);
-            let deadline = deadline.unwrap_or(i64::MAX);
-            self.passed = self.passed.min(deadline);
-            self.fetched_to.take_if(|(instant, _)| *instant >= deadline);
-        }
-    }
-
-    /// Lets customers go who were not used lately and are in the store, until memory is what it should be.
-    fn let_go(&mut self) {
-        if !self.is_full() {
-            return;
-        }
-        let mut any = false;
-        for _ in 0..2 * self.slots.len() {
-            if !self.is_full() {
-                break;
-            }
-            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
-            let entry = &mut self.slots[self.hand];
-            if entry.key.is_empty() || entry.unsaved || std::mem::take(&mut entry.used) {
-                continue;
-            }
-            let slot = Slot(u32::try_from(self.hand).unwrap_or(u32::MAX));
-            let hash = self.hasher.hash_one(&*entry.key);
-            self.weight -= entry.weight;
-            if let Ok(found) = self.by_key.find_entry(hash, |other| *other == slot) {
-                found.remove();
-            }
-            self.slots[slot.index()] = Cached::default();
-            self.free.push(slot);
-            any = true;
-        }
-        if any {
-            // Their deadlines are the store's to tell from now on.
-            self.forget_fetched();
-        }
     }
 
     /// Throws away what is in memory: the customers are as the store has them.
