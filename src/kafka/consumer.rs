@@ -163,6 +163,9 @@ fn leave(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.inner.context().closing.store(true, Ordering::Relaxed);
+        // What the group decided last is answered while somebody listens: on closing, librdkafka may end between an answer and
+        // its receipt, and then waits for ever.
+        while self.inner.poll(Duration::ZERO).is_some() {}
         let Some(handover) = &self.handover else {
             return leave(&self.inner, &TopicPartitionList::new());
         };
