@@ -97,7 +97,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let stop = Stop::default();
     end_on_signals(&stop)?;
     let scratch = Scratch(config.application.data_dir.clone());
-    let settings = Settings { trust_markers: true, ..Settings::of(&config) };
+    let settings = Settings { is_mock: true, ..Settings::of(&config) };
     let telemetry = Telemetry::new()?;
     let sources = Sources::new(Status::new(settings.workers, catalog.clone()), telemetry.clone());
     let server = Server::start(&config.http, sources.clone());
@@ -251,5 +251,82 @@ fn close(running: Running, shopkeeper: JoinHandle<Result<(), rdkafka::error::Kaf
     match shopkeeper.join() {
         Ok(sold) => Ok(sold?),
         Err(_) => Err(anyhow::anyhow!("the shop panicked").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::broker::PARTITIONS;
+    use super::*;
+
+    /// A member of the group in a process of its own, as far as the broker can tell.
+    struct Member {
+        status: Status,
+        stop: Stop,
+        running: Running,
+        _scratch: Scratch,
+    }
+
+    impl Member {
+        fn join(config: &Config, name: &str, telemetry: &Telemetry) -> Self {
+            let mut config = config.clone();
+            config.application.data_dir.push(name);
+            config.application.workers = 1;
+            let scratch = Scratch(config.application.data_dir.clone());
+            let schemas = SchemaSet::shipped().unwrap();
+            let texts = load_texts(&definitions(), schemas.schemas(), config.application.timezone.0.clone());
+            let catalog = Arc::new(texts.unwrap().catalog);
+            let (status, stop) = (Status::new(1, catalog.clone()), Stop::default());
+            let settings = Settings { is_mock: true, ..Settings::of(&config) };
+            let (telemetry, schemas) = (telemetry.clone(), Arc::new(schemas));
+            let engine =
+                Engine::connect(&config, settings, catalog, schemas, telemetry, status.clone(), stop.clone()).unwrap();
+            Self { status, stop, running: engine.start().unwrap(), _scratch: scratch }
+        }
+
+        /// Waits until this many partitions are at work here.
+        fn wait_for(&self, n_partitions: i32) {
+            for _ in 0..1_200 {
+                let state = self.status.workers().remove(0);
+                assert_eq!(state.failed, None);
+                if i32::try_from(state.owned.len()) == Ok(n_partitions) && state.restoring.is_empty() {
+                    return;
+                }
+                std::thread::sleep(TICK);
+            }
+            panic!("not given {n_partitions} partitions in time: {:?}", self.status.workers());
+        }
+
+        fn leave(self) {
+            self.stop.request();
+            self.running.wait(DEADLINE).unwrap();
+        }
+    }
+
+    /// The demo's workers join one after the other, and the first may have committed something before the second is there.
+    #[test]
+    fn partitions_that_come_back_go_on_where_they_were() {
+        let args = Args { duration: None, seed: 1, visits_per_second: 1, listen: None };
+        let mut config = config(&args);
+        let broker = Broker::start(&topics(&config)).unwrap();
+        config.kafka.brokers = broker.address();
+        config.application.data_dir.set_extension("test");
+        let _scratch = Scratch(config.application.data_dir.clone());
+        let till = Till::connect(&config.kafka.brokers, &config.topics).unwrap();
+        let past = Shop::new(args.seed).past(now_ms());
+        till.send(&past).unwrap();
+        till.flush().unwrap();
+
+        let telemetry = Telemetry::new().unwrap();
+        let first = Member::join(&config, "first", &telemetry);
+        first.wait_for(PARTITIONS);
+        while telemetry.totals().events < past.len() as u64 {
+            std::thread::sleep(TICK);
+        }
+        let second = Member::join(&config, "second", &telemetry);
+        second.wait_for(PARTITIONS / 2);
+        first.wait_for(PARTITIONS / 2);
+        first.leave();
+        second.leave();
     }
 }

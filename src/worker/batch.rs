@@ -133,6 +133,8 @@ pub(super) struct Start<W: World> {
     pub(super) n_deadlines: u64,
     /// The end of the changelog.
     pub(super) changelog_end: i64,
+    /// How many offsets of it the end of a transaction takes.
+    pub(super) mark_len: i64,
     pub(super) metrics: PartitionMetrics,
 }
 
@@ -164,13 +166,14 @@ pub(super) struct Owned<'c, W: World> {
     stored_marker: Option<Vec<u8>>,
     /// Where the changelog ends, at least.
     changelog_end: i64,
+    mark_len: i64,
     pub(super) metrics: PartitionMetrics,
 }
 
 impl<'c, W: World> Owned<'c, W> {
     /// A partition put to work.
     pub(super) fn new(start: Start<W>, inputs: &[Input]) -> Self {
-        let Start { number, partition, store, marker, positions, members, n_deadlines, changelog_end, metrics } = start;
+        let Start { number, partition, store, marker, positions, members, n_deadlines, .. } = start;
         let origin = |input: &Input| Origin { topic: CompactString::new(&input.topic), partition: number, offset: 0 };
         let is_new = marker.transaction == 0;
         let redefined = !is_new && (marker.unfinished || marker.definitions != partition.catalog().hash);
@@ -190,8 +193,9 @@ impl<'c, W: World> Owned<'c, W> {
             members,
             n_deadlines,
             stored_marker: None,
-            changelog_end,
-            metrics,
+            changelog_end: start.changelog_end,
+            mark_len: start.mark_len,
+            metrics: start.metrics,
         }
     }
 
@@ -485,7 +489,7 @@ impl<'c, W: World> Owned<'c, W> {
     /// before its marker, which does no harm.
     fn logged(&mut self, n_records: i64) -> i64 {
         let position = self.changelog_end + n_records;
-        self.changelog_end = position + 1;
+        self.changelog_end = position + self.mark_len;
         position
     }
 

@@ -265,7 +265,19 @@ impl<W: World> Worker<'_, W> {
         let metrics = metrics.unwrap_or_else(|| self.metrics.partition(number));
         metrics.restore_remaining_records(0);
         let n_deadlines = census.n_deadlines;
-        let start = Start { number, partition, store, marker, positions, members, n_deadlines, changelog_end, metrics };
+        let mark_len = i64::from(!engine.settings.is_mock);
+        let start = Start {
+            number,
+            partition,
+            store,
+            marker,
+            positions,
+            members,
+            n_deadlines,
+            changelog_end,
+            mark_len,
+            metrics,
+        };
         let owned = Owned::new(start, &engine.settings.inputs);
         tracing::info!(worker = self.index, partition = number, timers = n_deadlines, "put to work");
         for (segment, count) in owned.members() {
@@ -370,7 +382,7 @@ fn restore_one<W: World>(
         stores: &engine.stores,
         inputs: &inputs,
         committed: &committed,
-        trust_markers: engine.settings.trust_markers,
+        is_mock: engine.settings.is_mock,
         stop,
         remaining,
     };

@@ -143,7 +143,7 @@ pub(super) struct Restore<'a, W: World> {
     pub(super) inputs: &'a [String],
     /// The group's offset for each input topic; topics without one are left out.
     pub(super) committed: &'a BTreeMap<String, i64>,
-    pub(super) trust_markers: bool,
+    pub(super) is_mock: bool,
     pub(super) stop: &'a Stop,
     /// How many offsets are still to be read.
     pub(super) remaining: &'a AtomicI64,
@@ -270,7 +270,7 @@ impl<W: World> Restore<'_, W> {
                 now: self.partitions,
             });
         }
-        if self.trust_markers && self.committed.is_empty() {
+        if self.is_mock && self.committed.is_empty() {
             return Ok(());
         }
         // A topic that was dropped from the configuration keeps its offset in the marker; the group is not asked about it.

@@ -49,9 +49,9 @@ pub struct Settings {
     pub erasure_key: ErasureKey,
     /// Memory of all stores together.
     pub store_memory_bytes: usize,
-    /// Input offsets are read from the markers when the group has none. Only for a broker that keeps no offsets of
-    /// transactions, such as the demo's.
-    pub trust_markers: bool,
+    /// The broker is librdkafka's mock, as the demo's is. It keeps no offsets of transactions, so that input goes on from the
+    /// markers, and no marks of where they end.
+    pub is_mock: bool,
 }
 
 impl Settings {
@@ -83,7 +83,7 @@ impl Settings {
             },
             erasure_key: ErasureKey(config.application.hash_key.reveal().as_bytes().to_vec()),
             store_memory_bytes: config.store.memory_bytes,
-            trust_markers: false,
+            is_mock: false,
         }
     }
 

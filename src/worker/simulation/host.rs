@@ -225,7 +225,7 @@ impl Run {
             limits: limits(),
             erasure_key: ErasureKey::default(),
             store_memory_bytes: self.store_memory_bytes,
-            trust_markers: false,
+            is_mock: false,
         };
         Engine {
             clients: Net { scene: self.scene.clone(), process },
