@@ -124,9 +124,6 @@ impl<S: Store> Customers<S> {
 
     /// Lets customers go who were not used lately and are in the store, until memory is what it should be.
     fn let_go(&mut self) {
-        if !self.is_full() {
-            return;
-        }
         let mut any = false;
         for _ in 0..2 * self.slots.len() {
             if !self.is_full() {

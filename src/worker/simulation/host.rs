@@ -1,6 +1,5 @@
 //! Where processes run: they start, are asked to end, end by themselves, are replaced, and start again.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -199,8 +198,7 @@ impl Run {
 
     /// Somebody may have other definitions in mind.
     fn update_definitions(&mut self, number: usize) {
-        let Range { start, end } = self.versions;
-        let version = start + self.random.below(end - start);
+        let version = self.any_version();
         if std::mem::replace(&mut self.hosts[number].version, version) != version {
             self.scene.schedule.note(&format!("{} has definitions {version}", self.hosts[number].name));
         }

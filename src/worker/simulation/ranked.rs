@@ -2,6 +2,7 @@
 //! reference can say; but in the end each is where what is in force puts them, and that is right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -75,9 +76,9 @@ fn customers(changelog: &Latest) -> Vec<(String, Customer)> {
     changelog.iter().filter_map(customer).collect()
 }
 
-fn catalog(commits: &[Committed]) -> Option<&'static Catalog> {
+fn catalog(commits: &[Committed]) -> Option<&'static Arc<Catalog>> {
     let marker = commits.last().map(|commit| &commit.marker).filter(|marker| !marker.unfinished)?;
-    site().catalogs.iter().map(|catalog| &**catalog).find(|catalog| catalog.hash == marker.definitions)
+    site().catalog(marker.definitions)
 }
 
 /// The distributions that a partition has in force, by percentile.
@@ -91,21 +92,15 @@ fn in_force(catalog: &Catalog, changelog: &Latest) -> Vec<(u64, Dated)> {
 
 /// I11: evaluating everybody anew, under the definitions and distributions that were at work last, turns nothing.
 pub(super) fn evaluated(number: i32, commits: &[Committed], changelog: &Latest) -> Vec<String> {
-    let Some(definitions) = catalog(commits) else { return Vec::new() };
-    if in_force(definitions, changelog).iter().any(|(_, dated)| !dated.applied) {
+    let Some(catalog) = catalog(commits) else { return Vec::new() };
+    if in_force(catalog, changelog).iter().any(|(_, dated)| !dated.applied) {
         return Vec::new();
     }
-    let updates = changelog.iter().map(|(key, value)| Update {
-        key: key.clone(),
-        value: value.clone(),
-        previous_deadline: None,
-        deadline: None,
-    });
+    let updates = changelog.iter().map(|(key, value)| Update::relisted(key.clone(), value.clone(), None, None));
     let mut store = MemoryStore::default();
     store.write(&Batch { updates: updates.collect(), marker: None }).unwrap();
     // What falls due at the very instant of the clock waits for the next one.
     let clock = commits.last().and_then(|commit| commit.marker.clock).map(|clock| clock - 1);
-    let catalog = site().catalogs.iter().find(|catalog| catalog.hash == definitions.hash).unwrap();
     let engine = Engine::new(catalog.clone(), limits());
     let mut partition = Partition::new(engine, store, ErasureKey::default(), clock).resumed().unwrap();
     for (id, _) in customers(changelog) {
@@ -125,8 +120,7 @@ pub(super) fn ranked(broker: &Broker) -> Vec<String> {
         return Vec::new();
     };
     let changelogs: Vec<Latest> = (0..PARTITIONS).map(|number| latest(broker, "segue-changelog", number)).collect();
-    let shared = site().catalogs.iter().find(|shared| shared.hash == catalog.hash).unwrap();
-    let mut engine = Engine::new(shared.clone(), limits());
+    let mut engine = Engine::new(Arc::clone(catalog), limits());
     let mut values = vec![Vec::new(); catalog.percentiles.len()];
     for (id, customer) in changelogs.iter().flat_map(customers) {
         for (values, reading) in values.iter_mut().zip(engine.ranked(&id, &customer, i64::MIN)) {
@@ -145,6 +139,6 @@ pub(super) fn ranked(broker: &Broker) -> Vec<String> {
     complaints
 }
 
-fn same(one: Option<&Catalog>, other: Option<&Catalog>) -> bool {
+fn same(one: Option<&Arc<Catalog>>, other: Option<&Arc<Catalog>>) -> bool {
     one.map(|catalog| catalog.hash) == other.map(|catalog| catalog.hash)
 }

@@ -133,7 +133,7 @@ impl Follower {
 /// A partition under definitions with this hash, over what a store holds.
 fn under(definitions: u64, clock: Option<i64>, store: MemoryStore) -> (Partition<MemoryStore>, JsonDecoder) {
     let site = site();
-    let catalog = site.catalogs.iter().find(|catalog| catalog.hash == definitions).unwrap();
+    let catalog = site.catalog(definitions).unwrap();
     let engine = Engine::new(catalog.clone(), limits());
     let partition = Partition::new(engine, store, ErasureKey::default(), clock).resumed().unwrap();
     (partition, JsonDecoder::new(&site.schemas, catalog))

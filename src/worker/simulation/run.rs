@@ -274,10 +274,15 @@ impl Run {
         self.versions.start >= N_VERSIONS
     }
 
+    /// One of the versions of the definitions that there are.
+    pub(super) fn any_version(&mut self) -> usize {
+        let Range { start, end } = self.versions;
+        start + self.random.below(end - start)
+    }
+
     /// All processes are to have the same definitions.
     fn agree_on_definitions(&mut self) {
-        let Range { start, end } = self.versions;
-        let version = start + self.random.below(end - start);
+        let version = self.any_version();
         self.versions = version..version + 1;
         let others = (0..self.hosts.len()).filter(|number| self.hosts[*number].version != version);
         others.collect::<Vec<_>>().into_iter().for_each(|number| self.ask_to_end(number));

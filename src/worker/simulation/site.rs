@@ -66,6 +66,13 @@ pub(super) struct Site {
     pub(super) telemetry: Telemetry,
 }
 
+impl Site {
+    /// The definitions of which a marker tells the hash.
+    pub(super) fn catalog(&self, hash: u64) -> Option<&Arc<Catalog>> {
+        self.catalogs.iter().find(|catalog| catalog.hash == hash)
+    }
+}
+
 /// What is the same in all runs.
 pub(super) fn site() -> &'static Site {
     static SITE: OnceLock<Site> = OnceLock::new();
