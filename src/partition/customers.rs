@@ -7,20 +7,20 @@
 mod behind;
 mod deadlines;
 mod erasure;
+mod slots;
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
-use std::hash::BuildHasher;
-
-use hashbrown::HashTable;
 
 use crate::engine::customer::Customer;
 use crate::store::{Store, StoreError};
 use crate::wire::customer::{decode, encode_into};
 use behind::Round;
 pub use erasure::ErasureKey;
+pub(super) use slots::Slot;
+use slots::{Places, Slots};
 
 /// Bytes in memory of a customer, roughly: so many, and so many for each of the encoded form.
 const WEIGHT_FIXED: usize = 420;
@@ -75,16 +75,6 @@ pub struct Page {
     pub next: Option<Vec<u8>>,
 }
 
-/// Where a customer is in memory; stays the same until the next commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(u32);
-
-impl Slot {
-    fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
 /// A customer in memory.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "marks that have nothing to do with each other")]
@@ -137,10 +127,8 @@ pub(super) struct Customers<S> {
     erasure_key: ErasureKey,
     /// Whether anybody was ever erased here; `None` until that is asked.
     any_erased: Option<bool>,
-    slots: Vec<Cached>,
-    free: Vec<Slot>,
-    by_key: HashTable<Slot>,
-    hasher: foldhash::fast::RandomState,
+    slots: Slots<Cached>,
+    places: Places,
     dirty: Vec<Dirty>,
     /// Who was touched last, if that was for the first time since the last commit. They are encoded when the next one is
     /// touched: they have come to the processor's caches then, and will be gone from there when the commit comes.
@@ -169,7 +157,7 @@ pub(super) struct Customers<S> {
     n_deadlines_moved: i64,
     weight: usize,
     weight_max: usize,
-    hand: usize,
+    hand: Slot,
     reads: Reads,
 }
 
@@ -179,10 +167,8 @@ impl<S: Store> Customers<S> {
             store,
             erasure_key,
             any_erased: None,
-            slots: Vec::new(),
-            free: Vec::new(),
-            by_key: HashTable::new(),
-            hasher: foldhash::fast::RandomState::default(),
+            slots: Slots::default(),
+            places: Places::default(),
             dirty: Vec::new(),
             latest: None,
             encoded: Vec::new(),
@@ -200,7 +186,7 @@ impl<S: Store> Customers<S> {
             n_deadlines_moved: 0,
             weight: 0,
             weight_max: usize::MAX,
-            hand: 0,
+            hand: Slot::default(),
             reads: Reads::default(),
         }
     }
@@ -221,12 +207,12 @@ impl<S: Store> Customers<S> {
 
     /// The customer at a place.
     pub(super) fn get(&self, slot: Slot) -> &Customer {
-        &self.slots[slot.index()].customer
+        &self.slots[slot].customer
     }
 
     /// The key of the customer at a place.
     pub(super) fn key(&self, slot: Slot) -> &[u8] {
-        &self.slots[slot.index()].key
+        &self.slots[slot].key
     }
 
     /// The customer at a place, to be changed.
@@ -234,7 +220,7 @@ impl<S: Store> Customers<S> {
         if self.latest != Some(slot) {
             self.encode_latest();
         }
-        let entry = &mut self.slots[slot.index()];
+        let entry = &mut self.slots[slot];
         entry.removed = false;
         entry.n_sent = self.n_sent;
         if let Some(dirty) = self.dirty.get_mut(entry.dirty_at).filter(|dirty| dirty.slot == slot) {
@@ -253,7 +239,7 @@ impl<S: Store> Customers<S> {
 
     fn encode_latest(&mut self) {
         let Some(slot) = self.latest.take().filter(|_| self.encoded.len() < ENCODED_MAX) else { return };
-        let entry = &self.slots[slot.index()];
+        let entry = &self.slots[slot];
         let (start, removed, dirty_at) = (self.encoded.len(), entry.removed, entry.dirty_at);
         self.encoded.extend_from_slice(&entry.key);
         let key_end = self.encoded.len();
@@ -269,7 +255,7 @@ impl<S: Store> Customers<S> {
 
     /// Notes what is to be known of a customer who was encoded.
     fn encoded_as(&mut self, slot: Slot, n_bytes: usize) {
-        let entry = &mut self.slots[slot.index()];
+        let entry = &mut self.slots[slot];
         if !entry.removed {
             let weight = weight_of(n_bytes);
             self.weight = self.weight - entry.weight + weight;
@@ -293,8 +279,7 @@ impl<S: Store> Customers<S> {
     }
 
     fn find(&self, key: &[u8]) -> Option<Slot> {
-        let is_it = |slot: &Slot| *self.slots[slot.index()].key == *key;
-        self.by_key.find(self.hasher.hash_one(key), is_it).copied()
+        self.places.find(key, |slot| *self.slots[slot].key == *key)
     }
 
     /// Brings a customer into memory; one nobody knows is new, and stays unknown until [`touch`](Self::touch)ed.
@@ -304,7 +289,7 @@ impl<S: Store> Customers<S> {
         key.extend_from_slice(customer_id.as_bytes());
         self.reads.lookups += 1;
         if let Some(slot) = self.find(&key) {
-            self.slots[slot.index()].used = true;
+            self.slots[slot].used = true;
             return Ok(slot);
         }
         self.reads.misses += 1;
@@ -329,17 +314,8 @@ impl<S: Store> Customers<S> {
     fn insert(&mut self, key: &[u8], entry: Cached) -> Slot {
         let entry = Cached { key: key.into(), used: true, weight: entry.weight.max(WEIGHT_FIXED), ..entry };
         self.weight += entry.weight;
-        let slot = if let Some(slot) = self.free.pop() {
-            self.slots[slot.index()] = entry;
-            slot
-        } else {
-            self.slots.push(entry);
-            // Four thousand million customers of 420 bytes are more than fits.
-            Slot(u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX))
-        };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        let rehash = |slot: &Slot| hasher.hash_one(&*slots[slot.index()].key);
-        self.by_key.insert_unique(hasher.hash_one(key), slot, rehash);
+        let slot = self.slots.insert(entry);
+        self.places.insert(key, slot);
         slot
     }
 
@@ -366,7 +342,7 @@ impl<S: Store> Customers<S> {
         let erased_at = customer.erased_at.max(Some(erased_at));
         let remains = Customer { sequence: customer.sequence, erased_at, ..Customer::default() };
         *customer = remains.clone();
-        self.slots[slot.index()].removed = true;
+        self.slots[slot].removed = true;
         let Some(key) = key else { return };
         self.any_erased = Some(true);
         let slot = self.find(&key).unwrap_or_else(|| self.insert(&key, Cached::default()));
@@ -428,7 +404,7 @@ impl<S: Store> Customers<S> {
         let slot = self.load(customer_id)?;
         if *self.get(slot) == customer {
             // At most what is derived differs, which is not stored.
-            self.slots[slot.index()].customer = customer;
+            self.slots[slot].customer = customer;
             return Ok(());
         }
         *self.touch(slot) = customer;
@@ -447,7 +423,7 @@ impl<S: Store> Customers<S> {
                 continue;
             }
             bytes.clear();
-            let entry = &self.slots[slot.index()];
+            let entry = &self.slots[slot];
             if !entry.removed {
                 encode_into(&entry.customer, &mut bytes);
             }
@@ -477,9 +453,8 @@ impl<S: Store> Customers<S> {
 
     /// Throws away what is in memory: the customers are as the store has them.
     pub(super) fn discard(&mut self) {
-        self.slots.clear();
-        self.free.clear();
-        self.by_key.clear();
+        self.slots = Slots::default();
+        self.places = Places::default();
         self.forget_dirty();
         self.n_deadlines_moved = 0;
         (self.n_sent, self.n_committed) = (0, 0);

@@ -3,8 +3,6 @@
 //! A round of writing begins with all who are unsaved, and ends when they are written. What the marker of its beginning
 //! says is then in the store.
 
-use std::hash::BuildHasher;
-
 use super::{Cached, Customers, Slot};
 use crate::store::{Batch, Store, StoreError, Update};
 use crate::wire::customer::encode;
@@ -76,8 +74,7 @@ impl<S: Store> Customers<S> {
         let is_last = n_taken >= self.round.remaining;
         let held_back = if is_last { self.held_back.as_slice() } else { &[] };
         let turn = held_back.iter().chain(self.unsaved.range(..n_taken)).copied();
-        let (ready, not_yet): (Vec<_>, Vec<_>) =
-            turn.partition(|slot| self.slots[slot.index()].n_sent < self.n_committed);
+        let (ready, not_yet): (Vec<_>, Vec<_>) = turn.partition(|slot| self.slots[*slot].n_sent < self.n_committed);
         let ends_round = is_last && not_yet.is_empty();
         let batch = Batch {
             updates: ready.iter().map(|slot| self.update_of(*slot)).collect(),
@@ -104,14 +101,14 @@ impl<S: Store> Customers<S> {
 
     /// What the store is to be told of a customer.
     fn update_of(&self, slot: Slot) -> Update {
-        let Cached { key, customer, removed, stored_deadline, .. } = &self.slots[slot.index()];
+        let Cached { key, customer, removed, stored_deadline, .. } = &self.slots[slot];
         let value = (!removed).then(|| encode(customer));
         Update::relisted(key.to_vec(), value, *stored_deadline, customer.deadline.filter(|_| !removed))
     }
 
     /// Notes that the store has been told.
     fn saved(&mut self, slot: Slot) {
-        let entry = &mut self.slots[slot.index()];
+        let entry = &mut self.slots[slot];
         entry.unsaved = false;
         let deadline = entry.customer.deadline.filter(|_| !entry.removed);
         if entry.stored_deadline != deadline {
@@ -129,19 +126,14 @@ impl<S: Store> Customers<S> {
             if !self.is_full() {
                 break;
             }
-            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            self.hand = self.slots.after(self.hand);
             let entry = &mut self.slots[self.hand];
             if entry.key.is_empty() || entry.unsaved || std::mem::take(&mut entry.used) {
                 continue;
             }
-            let slot = Slot(u32::try_from(self.hand).unwrap_or(u32::MAX));
-            let hash = self.hasher.hash_one(&*entry.key);
+            let entry = self.slots.free(self.hand);
+            self.places.remove(&entry.key, self.hand);
             self.weight -= entry.weight;
-            if let Ok(found) = self.by_key.find_entry(hash, |other| *other == slot) {
-                found.remove();
-            }
-            self.slots[slot.index()] = Cached::default();
-            self.free.push(slot);
             any = true;
         }
         if any {

@@ -15,7 +15,7 @@ impl<S: Store> Customers<S> {
     /// Sees to it that a customer is looked at when the deadline they have now is due. One that moved to a later instant
     /// is looked at in vain once, which costs less than to list everybody anew with each event.
     pub(in crate::partition) fn reschedule(&mut self, slot: Slot) {
-        let entry = &mut self.slots[slot.index()];
+        let entry = &mut self.slots[slot];
         let Some(deadline) = entry.customer.deadline else { return };
         let is_listed = entry.listed.is_some_and(|listed| listed <= deadline);
         if is_listed || entry.loaded_deadline == Some(deadline) {
@@ -30,8 +30,7 @@ impl<S: Store> Customers<S> {
 
     fn drop_stale(&mut self) {
         let slots = std::mem::take(&mut self.deadlines).into_vec();
-        let is_current =
-            |Reverse((listed, slot)): &Reverse<(i64, Slot)>| self.slots[slot.index()].listed == Some(*listed);
+        let is_current = |Reverse((listed, slot)): &Reverse<(i64, Slot)>| self.slots[*slot].listed == Some(*listed);
         let mut current: Vec<_> = slots.into_iter().filter(is_current).collect();
         current.sort_unstable();
         current.dedup();
@@ -78,7 +77,7 @@ impl<S: Store> Customers<S> {
     fn list_anew(&mut self) {
         let Some(mut first) = self.deadlines.peek_mut() else { return };
         let Reverse((instant, slot)) = *first;
-        let entry = &mut self.slots[slot.index()];
+        let entry = &mut self.slots[slot];
         if entry.listed == Some(instant) {
             entry.listed = entry.customer.deadline.filter(|deadline| entry.loaded_deadline != Some(*deadline));
             if let Some(deadline) = entry.listed {
