@@ -98,15 +98,23 @@ pub(super) struct PendingChange {
 pub(super) struct Pending {
     pub(super) dead_letters: Vec<DeadLetter>,
     pub(super) changes: Vec<PendingChange>,
+    /// How many of them are sent already.
+    pub(super) n_ahead: usize,
     /// What this partition tells the others of the distribution of values, by key.
     pub(super) distributions: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) n_records: usize,
 }
 
 impl Pending {
+    /// The changes that are not sent yet.
+    pub(super) fn unsent(&self) -> &[PendingChange] {
+        self.changes.get(self.n_ahead..).unwrap_or_default()
+    }
+
     fn clear(&mut self) {
         self.dead_letters.clear();
         self.changes.clear();
+        self.n_ahead = 0;
         self.distributions.clear();
         self.n_records = 0;
     }

@@ -10,7 +10,7 @@ use crate::telemetry::WorkerMetrics;
 
 use super::batch::{Owned, PendingChange, Wants};
 use super::clock::{now, since, wall_ms};
-use super::commit::{Commit, Concluded};
+use super::commit::{Commit, Concluded, send_changes};
 use super::failpoint::reach;
 use super::world::World;
 use super::{Worker, WorkerError};
@@ -18,6 +18,11 @@ use super::{Worker, WorkerError};
 /// A commit begins once so many changes are to be sent, so that those of others wait little for its end while very many
 /// customers enter or leave at once.
 const CHANGES_MAX: usize = 5_000;
+/// So many changes are worth being sent before the commit begins, which then has less to wait for. Fewer would only make
+/// more requests.
+const AHEAD_MIN: usize = if cfg!(test) { 1 } else { 128 };
+/// A transaction that would stay open for longer is not begun before its commit: the broker ends it after a while.
+const AHEAD_MAX: Duration = Duration::from_secs(5);
 /// How often a clock that moved is committed when nothing else is.
 const CLOCK_COMMIT: Duration = Duration::from_secs(30);
 
@@ -37,6 +42,28 @@ impl<W: World> Worker<'_, W> {
             || n_changes >= CHANGES_MAX;
         let has_rested = self.under_way.is_none() && self.rest().is_zero();
         if is_full || (self.is_drained() && !self.is_busy && has_rested) { self.commit() } else { Ok(()) }
+    }
+
+    /// Sends changes as part of the next commit, unless one is under way.
+    pub(super) fn send_ahead(&mut self) -> Result<(), WorkerError> {
+        let n_unsent: usize = self.owned.values().map(|owned| owned.pending.unsent().len()).sum();
+        if n_unsent < AHEAD_MIN || self.engine.settings.commit_interval > AHEAD_MAX {
+            return Ok(());
+        }
+        let Some(producer) = &mut self.producer else { return Ok(()) };
+        let mut pending = self.owned.values_mut().map(|owned| &mut owned.pending);
+        match pending.try_for_each(|pending| send_changes(producer, &self.engine.outbox, pending)) {
+            Ok(()) => Ok(()),
+            Err(failure) => self.recover(&failure),
+        }
+    }
+
+    /// Throws away what was sent and is not going to be committed, because whose it is is put down.
+    pub(super) fn throw_away_sent(&mut self) -> Result<(), WorkerError> {
+        if self.producer.as_mut().is_some_and(|producer| producer.abort().is_err()) {
+            self.renew_producer()?;
+        }
+        Ok(())
     }
 
     /// Whether nothing more is known to be there.

@@ -7,7 +7,7 @@ use crate::kafka::consumer::Offsets;
 use crate::kafka::log::{LogConsumer as _, LogProducer};
 use crate::kafka::transaction::Failure;
 
-use super::batch::{Owned, PendingChange};
+use super::batch::{Owned, Pending, PendingChange};
 use super::clock::{now, wall_ms};
 use super::failpoint::{during, reach};
 use super::marker::Marker;
@@ -17,9 +17,9 @@ use super::world::{ConsumerOf, ProducerOf, World};
 /// A commit under way: what the given partitions did since the one before. The order is the guarantee (`runtime.md`
 /// section 2):
 ///
-/// 1. Changes, memberships, dead letters, changed customers and a marker for each partition are sent. *A crash here leaves
-///    an open transaction: nobody reads it, the next owner's producer or the broker's time-out aborts it, and the input is
-///    read again from the last committed offsets.*
+/// 1. Changes, memberships, dead letters, changed customers and a marker for each partition are sent; if there are many
+///    changes, most of them before the commit begins. *A crash here leaves an open transaction: nobody reads it, the next
+///    owner's producer or the broker's time-out aborts it, and the input is read again from the last committed offsets.*
 /// 2. The input offsets join the transaction, fenced by the group's generation: from here on an owner that the group has
 ///    replaced cannot get any further. *A crash here leaves the same as before; the group does not show these offsets.*
 /// 3. The transaction is committed, once the broker has confirmed every record; without one of them it is not. *A crash
@@ -125,6 +125,17 @@ impl<W: World> Concluded<W> {
     }
 }
 
+/// Sends the changes that are not sent yet, and the memberships that they begin or end.
+pub(super) fn send_changes(
+    producer: &mut impl LogProducer,
+    outbox: &Outbox,
+    pending: &mut Pending,
+) -> Result<(), Failure> {
+    pending.unsent().iter().try_for_each(|change| outbox.change(producer, change))?;
+    pending.n_ahead = pending.changes.len();
+    Ok(())
+}
+
 /// Sends what a partition did.
 fn send<W: World>(
     producer: &mut ProducerOf<W>,
@@ -132,9 +143,7 @@ fn send<W: World>(
     owned: &mut Owned<'_, W>,
     partitions: i32,
 ) -> Result<Part, Failure> {
-    for pending in &owned.pending.changes {
-        outbox.change(producer, pending)?;
-    }
+    send_changes(producer, outbox, &mut owned.pending)?;
     for letter in &owned.pending.dead_letters {
         outbox.dead_letter(producer, letter)?;
     }

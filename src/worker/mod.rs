@@ -226,6 +226,7 @@ impl<W: World> Worker<'_, W> {
         self.look_after_customers()?;
         self.answer();
         self.commit_if_due()?;
+        self.send_ahead()?;
         self.write_behind()?;
         self.report();
         Ok(())
@@ -238,6 +239,7 @@ impl<W: World> Worker<'_, W> {
         tracing::warn!(worker = self.index, %error, "filling the store again from the changelog");
         let numbers = self.numbers();
         self.conclude()?;
+        self.throw_away_sent()?;
         self.stop_restoring();
         self.put_down();
         self.engine.stores.destroy(&path)?;

@@ -282,7 +282,12 @@ impl Store for Opened {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.put(batch.clone())
+        let mut batch = batch.clone();
+        let scene = &self.0.mount.scene;
+        if scene.broken == Some(Break::DatedLate) {
+            batch.marker = batch.marker.map(|marker| fresh(&marker, scene.now()));
+        }
+        self.put(batch)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::kafka::consumer::Membership;
 use crate::kafka::log::{Log, Place};
 use crate::kafka::watchdog::Watchdog;
 use crate::kafka::{KafkaError, Stop};
+use crate::partition::is_customer;
 use crate::worker::marker::{MARKER_KEY, Marker, encode};
 
 /// How long a question may take.
@@ -102,14 +103,17 @@ impl Log for Net {
 }
 
 impl Net {
-    /// What is read of what was written: the same, unless nobody is to notice what is unfinished.
-    fn as_read(&self, key: &[u8], value: Vec<u8>) -> Vec<u8> {
-        if key != MARKER_KEY || self.scene.broken != Some(Break::UnfinishedUnnoticed) {
-            return value;
+    /// What is read of what was written: the same, unless nobody is to notice what is unfinished or in force.
+    fn as_read(&self, key: &[u8], value: Vec<u8>) -> Option<Vec<u8>> {
+        match self.scene.broken {
+            Some(Break::UnfinishedUnnoticed) if key == MARKER_KEY => {
+                let mut marker = Marker::decode(&value).unwrap();
+                marker.unfinished = false;
+                Some(encode(&marker))
+            }
+            Some(Break::DistributionsForgotten) if key != MARKER_KEY && !is_customer(key) => None,
+            _ => Some(value),
         }
-        let mut marker = Marker::decode(&value).unwrap();
-        marker.unfinished = false;
-        encode(&marker)
     }
 
     fn read_on(
@@ -141,7 +145,7 @@ impl Net {
             };
             for (offset, Sent { key, value, .. }) in entries {
                 let key = key.unwrap_or_default();
-                let value = value.map(|value| self.as_read(&key, value));
+                let value = value.and_then(|value| self.as_read(&key, value));
                 let entry = Entry { offset, key: &key, value: value.as_deref() };
                 if each(entry).is_break() {
                     return Ok(());

@@ -27,12 +27,18 @@ pub(super) enum Break {
     UnfinishedUnnoticed,
     /// A store is trusted however old it is.
     AgeUnnoticed,
+    /// A store is dated by when it is written, instead of by when what it holds was sent.
+    DatedLate,
     /// A changelog without its beginning passes for whole.
     RemovalUnnoticed,
+    /// What was sent and is not going to be committed is not thrown away.
+    NotThrownAway,
+    /// Distributions of values do not come back with the customers.
+    DistributionsForgotten,
 }
 
 impl Break {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::NoRewind,
         Self::CachedGeneration,
         Self::RestoreToStable,
@@ -45,6 +51,9 @@ impl Break {
         Self::LateRecords,
         Self::UnfinishedUnnoticed,
         Self::AgeUnnoticed,
+        Self::DatedLate,
         Self::RemovalUnnoticed,
+        Self::NotThrownAway,
+        Self::DistributionsForgotten,
     ];
 }

@@ -121,7 +121,8 @@ impl LogProducer for Sender {
 
     fn send(&mut self, record: &Outgoing<'_>) -> Result<(), Failure> {
         self.queue(record);
-        Ok(())
+        let n_early = if self.scene().chance(50) { self.queue.len() } else { 0 };
+        self.deliver(n_early)
     }
 
     fn send_offsets(&mut self, progress: &Progress) -> Result<(), Failure> {
@@ -158,6 +159,9 @@ impl LogProducer for Sender {
     }
 
     fn abort(&mut self) -> Result<(), Failure> {
+        if self.scene().broken == Some(Break::NotThrownAway) {
+            return Ok(());
+        }
         self.queue.clear();
         if !std::mem::take(&mut self.has_begun) || self.scene().broken == Some(Break::DoubtIsAbort) {
             return Ok(());

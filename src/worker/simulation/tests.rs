@@ -127,12 +127,6 @@ fn whatever_goes_wrong_it_comes_out_right() {
     );
 }
 
-/// A process was halted for long in the midst of a commit, and what others had erased meanwhile came back with its store.
-#[test]
-fn a_store_is_no_younger_than_what_it_knows() {
-    assert_eq!(simulate(357, None).complaints, Vec::<String>::new());
-}
-
 #[test]
 fn one_seed_always_leads_to_the_same() {
     for seed in [1, 17, 4_711] {
