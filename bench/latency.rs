@@ -165,7 +165,6 @@ impl Sender {
         let mut config = broker.client();
         config
             .set("partitioner", "murmur2_random")
-            .set("linger.ms", "1")
             // Else a thousand requests a second queue up in a broker that is slower than that.
             .set("max.in.flight.requests.per.connection", "4")
             .set("queue.buffering.max.messages", "2000000");
