@@ -142,9 +142,9 @@ impl<W: World> Worker<'_, W> {
         Ok(())
     }
 
-    /// A last commit, or the end of the one under way where nothing more can be committed because the partitions are lost.
-    /// Should a store fail, the next owner reads the changelog. A transaction that is refused stops us here as anywhere: it is
-    /// still open, and must not become part of the next one.
+    /// A last commit; or, where the partitions are lost and nothing more can be committed, the end of the one under way, and
+    /// what was sent ahead is thrown away. Should a store fail, the next owner reads the changelog. A transaction that is
+    /// refused stops us here as anywhere: it is still open, and must not become part of the next one.
     fn commit_before_leaving(&mut self, lost: bool) -> Result<(), WorkerError> {
         let result = if lost { self.conclude().and_then(|()| self.throw_away_sent()) } else { self.commit_all() };
         match result {

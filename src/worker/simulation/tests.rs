@@ -138,13 +138,14 @@ fn one_seed_always_leads_to_the_same() {
     }
 }
 
-/// Each rule matters: without it, something that must be true is not, and soon.
+/// Each rule matters: without it, something that must be true is not. Most are missed soon; how old a store is matters only to
+/// who was halted for long, in the midst of a commit, while somebody was erased elsewhere.
 #[test]
 fn without_any_one_of_the_rules_it_does_not() {
-    const SEEDS: u64 = 300;
-    let mut missed = Vec::new();
+    const SEEDS: u64 = 5_000;
+    let (first, mut missed) = (setting("SEGUE_SIMULATION_SEED", 1), Vec::new());
     for broken in Break::ALL {
-        match first_failing(1, SEEDS, Some(broken)) {
+        match first_failing(first, SEEDS, Some(broken)) {
             Some((seed, outcome)) => println!("{broken:?} | {} | {seed}", outcome.complaints[0]),
             None => missed.push(broken),
         }
