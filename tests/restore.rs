@@ -268,17 +268,19 @@ fn partitions_added_stop_it() {
     let admin: AdminClient<DefaultClientContext> = site.broker.client().create().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let grow = |topic: &str| {
-        let topic = site.topic(topic);
-        runtime.block_on(admin.create_partitions([&NewPartitions::new(&topic, 2)], &AdminOptions::new())).unwrap();
+        runtime.block_on(admin.create_partitions([&NewPartitions::new(topic, 2)], &AdminOptions::new())).unwrap();
     };
-    grow("clicks");
+    grow(&site.topic("clicks"));
     let words = last_words(&site);
     assert!(words.contains(&format!("{} 2", site.topic("clicks"))), "{words}");
     for topic in ["purchases", "cart-abandonments", "profiles", "consents", "erasures"] {
-        grow(topic);
+        grow(&site.topic(topic));
     }
     let words = last_words(&site);
     assert!(words.contains("-changelog has 1 partitions and the input topics have 2"), "{words}");
+    grow(&format!("{}-changelog", site.name));
+    let words = last_words(&site);
+    assert!(words.contains("had 1 partitions, and now they have 2"), "{words}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::kafka::registry::Registry;
 use crate::kafka::topics::{Topics, Wanted};
 use crate::kafka::{Clients, Stop};
 use crate::worker::settings::Settings;
-use crate::worker::supervisor::written_topics;
+use crate::worker::topics;
 
 use super::exit::{Blame as _, Exit, Failure};
 use super::set::schemas_of;
@@ -134,5 +134,5 @@ fn await_all(topics: &Topics<'_>, names: &[String]) -> Result<(), Failure> {
 fn wanted(settings: &Settings, partitions: i32) -> Vec<Wanted> {
     let input = |name| Wanted { name, partitions, settings: vec![("cleanup.policy", "delete")] };
     let inputs = settings.input_topics().into_iter().map(input);
-    inputs.chain(written_topics(settings, partitions)).collect()
+    inputs.chain(topics::written(settings, partitions)).collect()
 }

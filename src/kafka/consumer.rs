@@ -281,26 +281,6 @@ impl Consumer {
         }
     }
 
-    /// The numbers that are ours of every topic, and what is wrong with the first that is not.
-    fn whole_numbers(&self, partitions: &[(String, i32)]) -> (BTreeSet<i32>, Option<String>) {
-        let mut numbers: BTreeSet<i32> = partitions.iter().map(|(_, number)| *number).collect();
-        let owned: BTreeSet<(&str, i32)> = partitions.iter().map(|(topic, number)| (topic.as_str(), *number)).collect();
-        let mut torn = None;
-        numbers.retain(|number| {
-            let Some(topic) = self.topics.iter().find(|topic| !owned.contains(&(topic.as_str(), *number))) else {
-                return true;
-            };
-            torn.get_or_insert_with(|| {
-                format!(
-                    "partition {number} of {topic} went to another member than that of the other topics: members with \
-                     other topics are in the group, or the topics' partition counts differ"
-                )
-            });
-            false
-        });
-        (numbers, torn)
-    }
-
     /// One request per broker, however many partitions are asked about.
     fn ask(&self, of: impl IntoIterator<Item = (usize, i32)>, what: Offset) -> Result<Offsets, KafkaError> {
         let list = self.list(of.into_iter().map(|(lane, partition)| (lane, partition, what)))?;
@@ -348,6 +328,26 @@ fn refused(what: &str, message: String) -> KafkaError {
     KafkaError::Refused { what: what.to_owned(), message }
 }
 
+/// The numbers that are ours of every topic, and what is wrong with the first that is not.
+pub fn whole_numbers(topics: &[String], partitions: &[(String, i32)]) -> (BTreeSet<i32>, Option<String>) {
+    let mut numbers: BTreeSet<i32> = partitions.iter().map(|(_, number)| *number).collect();
+    let owned: BTreeSet<(&str, i32)> = partitions.iter().map(|(topic, number)| (topic.as_str(), *number)).collect();
+    let mut torn = None;
+    numbers.retain(|number| {
+        let Some(topic) = topics.iter().find(|topic| !owned.contains(&(topic.as_str(), *number))) else {
+            return true;
+        };
+        torn.get_or_insert_with(|| {
+            format!(
+                "partition {number} of {topic} went to another member than that of the other topics: members with \
+                 other topics are in the group, or the topics' partition counts differ"
+            )
+        });
+        false
+    });
+    (numbers, torn)
+}
+
 impl LogConsumer for Consumer {
     type Message<'c> = Message<'c>;
     type Progress = Progress;
@@ -392,7 +392,7 @@ impl LogConsumer for Consumer {
                     }
                     None => given.unwrap_or_default(),
                 };
-                let (whole, torn) = self.whole_numbers(&partitions);
+                let (whole, torn) = whole_numbers(&self.topics, &partitions);
                 if let Some(why) = torn {
                     events.push_front(RawEvent::Torn(why));
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::changelog::{Changelog, Entry, Extent};
 use super::consumer::{Consumer, Event, Membership, Offsets};
+use super::registry::{Lookup, Registry};
 use super::topics::Topics;
 use super::transaction::{Failure, Outgoing, Producer};
 use super::watchdog::Watchdog;
@@ -57,6 +58,15 @@ pub trait Log: Clone + Send + Sync + 'static {
 
     /// As [`Topics::shared_partitions`].
     fn shared_partitions(&self, topics: &[String]) -> Result<i32, KafkaError>;
+}
+
+/// Knows schemas by their ids.
+pub trait Schemas: Clone + Send + Sync + 'static {
+    /// As [`Registry::schema`].
+    fn schema(&self, id: u32) -> Lookup;
+
+    /// As [`Registry::outage`].
+    fn outage(&self) -> Option<String>;
 }
 
 /// A member of the group.
@@ -196,6 +206,16 @@ pub trait LogProducer: Sized + Send + 'static {
 
     /// Gives up what is under way.
     fn close(self);
+}
+
+impl Schemas for Registry {
+    fn schema(&self, id: u32) -> Lookup {
+        self.schema(id)
+    }
+
+    fn outage(&self) -> Option<String> {
+        self.outage()
+    }
 }
 
 impl Log for Clients {

@@ -138,7 +138,10 @@ pub(super) fn wait_for<T>(answer: impl Future<Output = T>) -> Result<T, KafkaErr
 }
 
 /// The one partition count of several topics.
-fn agreed(partitions: &BTreeMap<String, Option<i32>>) -> Result<i32, KafkaError> {
+///
+/// # Errors
+/// When one is missing, or the counts differ.
+pub fn agreed(partitions: &BTreeMap<String, Option<i32>>) -> Result<i32, KafkaError> {
     let refused = |message| KafkaError::Refused { what: "input topics".to_owned(), message };
     let missing: Vec<_> =
         partitions.iter().filter(|(_, count)| count.is_none()).map(|(name, _)| name.as_str()).collect();

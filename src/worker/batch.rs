@@ -64,8 +64,8 @@ pub(super) enum Wants {
 }
 
 /// What is the same for all partitions of a worker.
-pub(super) struct Tools<'w> {
-    pub(super) decoders: &'w mut Decoders,
+pub(super) struct Tools<'w, W: World> {
+    pub(super) decoders: &'w mut Decoders<W::Registry>,
     pub(super) metrics: &'w mut WorkerMetrics,
     pub(super) inputs: &'w [Input],
     /// The wall clock, milliseconds since the epoch.
@@ -73,9 +73,13 @@ pub(super) struct Tools<'w> {
     pub(super) max_ahead_ms: i64,
 }
 
-impl<'w> Tools<'w> {
+impl<'w, W: World> Tools<'w, W> {
     /// Tools as of now.
-    pub(super) fn new(decoders: &'w mut Decoders, metrics: &'w mut WorkerMetrics, settings: &'w Settings) -> Self {
+    pub(super) fn new(
+        decoders: &'w mut Decoders<W::Registry>,
+        metrics: &'w mut WorkerMetrics,
+        settings: &'w Settings,
+    ) -> Self {
         let max_ahead_ms = settings.limits.max_ahead_ms;
         Self { decoders, metrics, inputs: &settings.inputs, wall_ms: wall_ms(), max_ahead_ms }
     }
@@ -208,14 +212,14 @@ impl<'c, W: World> Owned<'c, W> {
     }
 
     /// Takes a fetched message in.
-    pub(super) fn push(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_>) {
+    pub(super) fn push(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_, W>) {
         let decoded = tools.decoders.decode(message.value());
         let (lane, offset) = (message.lane(), message.offset());
         self.merge.push(lane, offset, merge_instant(&decoded, tools), Fetched { message, decoded });
     }
 
     /// Takes in what is fetched, as far as there is room. How many messages that were.
-    pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_>) -> Result<usize, KafkaError> {
+    pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_, W>) -> Result<usize, KafkaError> {
         let mut n_fetched = 0;
         for lane in 0..self.next.len() {
             while self.merge.lane_len(lane) < LANE_FULL {
@@ -228,7 +232,7 @@ impl<'c, W: World> Owned<'c, W> {
     }
 
     /// Applies records while the next one is known, at most `budget`.
-    pub(super) fn apply(&mut self, budget: usize, tools: &mut Tools<'_>) -> Result<Wants, StoreError> {
+    pub(super) fn apply(&mut self, budget: usize, tools: &mut Tools<'_, W>) -> Result<Wants, StoreError> {
         if self.sweep.is_some() {
             return self.look_at_customers();
         }
@@ -260,7 +264,7 @@ impl<'c, W: World> Owned<'c, W> {
     }
 
     /// Sees to it that the first message of a lane is decoded; not while its schema is being asked for.
-    fn settle(&mut self, lane: usize, tools: &mut Tools<'_>) -> bool {
+    fn settle(&mut self, lane: usize, tools: &mut Tools<'_, W>) -> bool {
         let Some(fetched) = self.merge.first_mut(lane) else { return true };
         if !matches!(fetched.decoded, Decoded::Waiting) {
             return true;
@@ -284,7 +288,7 @@ impl<'c, W: World> Owned<'c, W> {
         Ok(done)
     }
 
-    fn offer(&mut self, fetched: Fetched<MessageOf<'c, W>>, tools: &mut Tools<'_>) -> Result<(), StoreError> {
+    fn offer(&mut self, fetched: Fetched<MessageOf<'c, W>>, tools: &mut Tools<'_, W>) -> Result<(), StoreError> {
         let Fetched { message, decoded } = fetched;
         let lane = message.lane();
         let accepted_at = message.timestamp_ms().unwrap_or(tools.wall_ms);
@@ -552,7 +556,7 @@ fn trace_of(message: &impl LogMessage) -> Option<Trace> {
 }
 
 /// What a message is ordered by. One that will be refused for its time must not hold up the others until then.
-fn merge_instant(decoded: &Decoded, tools: &Tools<'_>) -> i64 {
+fn merge_instant<W: World>(decoded: &Decoded, tools: &Tools<'_, W>) -> i64 {
     match decoded {
         Decoded::Record(record) => {
             let occurred_at = record.envelope.occurred_at;

@@ -8,7 +8,8 @@ use crate::engine::catalog::{Catalog, EventTypeId};
 use crate::engine::effects::Refusal;
 use crate::engine::projection::Projection;
 use crate::engine::record::{Body, Envelope, Record};
-use crate::kafka::registry::{Lookup, RegisteredSchema, Registry};
+use crate::kafka::log::Schemas;
+use crate::kafka::registry::{Lookup, RegisteredSchema};
 use crate::wire::DecodeError;
 use crate::wire::avro::{CompileError, Decoder};
 use crate::wire::framing::{Frame, frame};
@@ -31,10 +32,10 @@ pub(super) enum Decoded {
 }
 
 /// Decodes the messages of one worker.
-pub(super) struct Decoders {
+pub(super) struct Decoders<R> {
     schemas: Arc<SchemaSet>,
     catalog: Arc<Catalog>,
-    registry: Option<Registry>,
+    registry: Option<R>,
     json: JsonDecoder,
     by_id: HashMap<u32, Known>,
     by_fingerprint: HashMap<[u8; 8], Known>,
@@ -46,8 +47,8 @@ pub(super) struct Decoders {
 /// A decoder, or why there is none for a schema.
 type Known = Result<Decoder, (Refusal, String)>;
 
-impl Decoders {
-    pub(super) fn new(schemas: Arc<SchemaSet>, catalog: Arc<Catalog>, registry: Option<Registry>) -> Self {
+impl<R: Schemas> Decoders<R> {
+    pub(super) fn new(schemas: Arc<SchemaSet>, catalog: Arc<Catalog>, registry: Option<R>) -> Self {
         let json = JsonDecoder::new(&schemas, &catalog);
         Self {
             schemas,

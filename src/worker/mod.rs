@@ -24,6 +24,7 @@ pub mod settings;
 mod simulation;
 pub mod status;
 pub mod supervisor;
+pub mod topics;
 pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,7 +98,7 @@ struct Worker<'c, W: World> {
     producer: Option<ProducerOf<W>>,
     under_way: Option<Commit<W>>,
     watchdog: Watchdog,
-    decoders: Decoders,
+    decoders: Decoders<W::Registry>,
     metrics: WorkerMetrics,
     inbox: &'c Inbox,
     owned: BTreeMap<i32, Owned<'c, W>>,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::kafka::log::Schemas as _;
 use crate::store::durable::DurableStore as _;
 
 use super::Worker;

@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::config::{Config, OutputFormat};
 use crate::engine::catalog::Catalog;
 use crate::kafka::registry::Registry;
-use crate::kafka::topics::{CHANGELOG, COMPACTED, KEPT, Topics, Wanted};
 use crate::kafka::watchdog::Watchdog;
-use crate::kafka::{Clients, KafkaError, Stop, patiently};
+use crate::kafka::{Clients, KafkaError, Stop};
 use crate::store::rocks::{Budget, Shared};
 use crate::telemetry::Telemetry;
 use crate::wire::canonical::fingerprint;
@@ -27,6 +26,7 @@ use super::peers::Peers;
 use super::query::{Asker, ends};
 use super::settings::Settings;
 use super::status::Status;
+use super::topics::prepare;
 use super::world::{Live, World};
 use super::{WorkerError, run};
 
@@ -48,7 +48,7 @@ pub struct Engine<W: World = Live> {
     /// The schemas of what comes in.
     pub schemas: Arc<SchemaSet>,
     /// The schema registry, where there is one.
-    pub registry: Option<Registry>,
+    pub registry: Option<W::Registry>,
     /// Memory of the stores.
     pub stores: W::Stores,
     /// Counts and measures.
@@ -123,7 +123,7 @@ impl Engine {
         let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
         let url = config.schemas.registry.0.as_str();
         let registry = if url.is_empty() { None } else { Some(Registry::connect(url, &stop)?) };
-        let partitions = prepare_topics(&clients, &settings, &telemetry, &stop)?;
+        let partitions = prepare(&clients, &settings, &telemetry, &stop)?;
         let format = format(config.output.format, registry.as_ref(), &settings)?;
         let outbox = Outbox {
             changes: settings.changes.clone(),
@@ -264,58 +264,6 @@ fn outcome(worker: usize, thread: JoinHandle<Result<(), WorkerError>>) -> Result
         Ok(Err(error)) => Err(EngineError::Worker { worker, error: Box::new(error) }),
         Err(_) => Err(EngineError::Panicked { worker }),
     }
-}
-
-/// The partition count of the input topics, once the topics that we write are there.
-fn prepare_topics(
-    clients: &Clients,
-    settings: &Settings,
-    telemetry: &Telemetry,
-    stop: &Stop,
-) -> Result<i32, KafkaError> {
-    let attempt = || {
-        let topics = Topics::new(clients)?;
-        let partitions = topics.shared_partitions(&settings.input_topics())?;
-        let wanted = written_topics(settings, partitions);
-        let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
-        let present = topics.partitions(&names)?;
-        let changelog = settings.changelog();
-        if let Some(count) = present.get(&changelog).copied().flatten()
-            && count != partitions
-        {
-            let message = format!(
-                "{changelog} has {count} partitions and the input topics have {partitions}: the state of a partition is in \
-                 the partition of the same number, so the counts must be the same"
-            );
-            return Err(KafkaError::Refused { what: "topics".to_owned(), message });
-        }
-        let missing: Vec<_> = wanted.into_iter().filter(|topic| present.get(&topic.name) == Some(&None)).collect();
-        for topic in &missing {
-            tracing::info!(topic = topic.name, partitions, "making a topic that is missing");
-        }
-        topics.create(&missing)?;
-        Ok(partitions)
-    };
-    let partitions = patiently(stop, attempt, |error| {
-        tracing::warn!(%error, "waiting for the broker");
-        telemetry.waiting("broker", true);
-    });
-    telemetry.waiting("broker", false);
-    partitions
-}
-
-/// The topics that the engine writes, as it makes them when they are missing.
-pub fn written_topics(settings: &Settings, partitions: i32) -> Vec<Wanted> {
-    // A dead letter is what was refused, which may be as large as the broker takes, and its explanation.
-    let dead_letters = [KEPT.as_slice(), &[("max.message.bytes", "4000000")]].concat();
-    let wanted = |name: &str, settings: &[_]| Wanted { name: name.to_owned(), partitions, settings: settings.to_vec() };
-    vec![
-        wanted(&settings.changelog(), &CHANGELOG),
-        Wanted { partitions: 1, ..wanted(&settings.percentiles(), &COMPACTED) },
-        wanted(&settings.changes, &KEPT),
-        wanted(&settings.memberships, &COMPACTED),
-        wanted(&settings.dead_letters, &dead_letters),
-    ]
 }
 
 fn format(format: OutputFormat, registry: Option<&Registry>, settings: &Settings) -> Result<Format, KafkaError> {

@@ -3,7 +3,8 @@
 use std::thread::JoinHandle;
 
 use crate::kafka::Clients;
-use crate::kafka::log::{Log, LogConsumer};
+use crate::kafka::log::{Log, LogConsumer, Schemas};
+use crate::kafka::registry::Registry;
 use crate::store::durable::Stores;
 use crate::store::rocks::Shared;
 
@@ -11,6 +12,8 @@ use crate::store::rocks::Shared;
 pub trait World: Clone + Send + Sync + 'static {
     /// Kafka.
     type Log: Log;
+    /// The schema registry.
+    type Registry: Schemas;
     /// Disks.
     type Stores: Stores;
     /// A thread beside the worker's own.
@@ -29,6 +32,7 @@ pub struct Live;
 
 impl World for Live {
     type Log = Clients;
+    type Registry = Registry;
     type Stores = Shared;
     type Thread = JoinHandle<()>;
 

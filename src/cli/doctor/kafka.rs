@@ -8,7 +8,7 @@ use crate::kafka::inspect::{Cluster, Inspector, Topic};
 use crate::kafka::reader::{From, Reader};
 use crate::kafka::{Clients, KafkaError};
 use crate::worker::settings::Settings;
-use crate::worker::supervisor::written_topics;
+use crate::worker::topics;
 
 use super::super::clock::now_ms;
 use super::Finding;
@@ -24,7 +24,7 @@ pub(super) fn examine(config: &Config, try_writing: bool) -> Vec<Finding> {
     };
     let inspector = Inspector::new(&clients);
     let inputs = settings.input_topics();
-    let outputs: Vec<String> = written_topics(&settings, 1).into_iter().map(|topic| topic.name).collect();
+    let outputs: Vec<String> = topics::written(&settings, 1).into_iter().map(|topic| topic.name).collect();
     let wanted: BTreeSet<String> = inputs.iter().chain(&outputs).cloned().collect();
     let mut cluster = match inspector.cluster(&wanted) {
         Ok(cluster) => cluster,

@@ -2,9 +2,10 @@
 //! group with generations and static members. It only answers; who asks it when, and which answers are lost, is decided elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::group::{Client, Group};
-use super::partition::{Partition, Sent, SlotState};
+use super::partition::{Partition, Sent, Slot, SlotState};
 use super::random::Random;
 use super::rules::Break;
 use super::run::PARTITIONS;
@@ -24,6 +25,8 @@ pub(super) enum Refused {
     WrongState,
     /// Not a member of the group, or of an earlier generation.
     NoMember,
+    /// There should have been another record of the producer before.
+    OutOfOrder,
 }
 
 /// What a transaction that was decided to commit says of a partition.
@@ -39,6 +42,18 @@ pub(super) type Place = (String, i32);
 
 /// A customer of the changelog: partition, key and value.
 type Decided = (i32, Vec<u8>, Option<Vec<u8>>);
+
+/// A record on its way to the broker.
+#[derive(Debug, Clone)]
+pub(super) struct Produce {
+    /// The producer, and its epoch.
+    pub(super) name: String,
+    pub(super) epoch: i32,
+    pub(super) place: Place,
+    /// How many this producer has sent to this place before it, in this epoch.
+    pub(super) sequence: usize,
+    pub(super) sent: Sent,
+}
 
 #[derive(Debug, Default)]
 struct Transaction {
@@ -68,16 +83,19 @@ enum TransactionState {
 pub(super) struct Broker {
     pub(super) topics: BTreeMap<String, Vec<Partition>>,
     transactions: BTreeMap<String, Transaction>,
+    /// How many records of each producer's epoch a partition has.
+    sequences: BTreeMap<(String, i32, Place), usize>,
     pub(super) group: Group,
     pub(super) clients: Vec<Client>,
     pub(super) next_id: u64,
-    pub(super) partitions: i32,
     pub(super) broken: Option<Break>,
     /// Customers of the changelog whose transactions were decided to commit: what a store may hold.
     pub(super) decided: HashSet<Decided>,
     /// What was committed of each partition, in order.
     commits: BTreeMap<i32, Vec<Committed>>,
     changelog: String,
+    /// The partition of the changelog whose end was lost.
+    lost: Option<i32>,
     /// Who committed offsets of a partition in a generation.
     owners: BTreeMap<(i32, i32), String>,
     pub(super) complaints: Vec<String>,
@@ -92,10 +110,10 @@ pub(super) struct Progress {
 }
 
 impl Broker {
-    pub(super) fn new(topics: &[(&str, i32)], changelog: &str, partitions: i32, broken: Option<Break>) -> Self {
+    pub(super) fn new(topics: &[(&str, i32)], changelog: &str, broken: Option<Break>) -> Self {
         let made = |count: i32| (0..count).map(|_| Partition::default()).collect();
         let topics = topics.iter().map(|(name, count)| ((*name).to_owned(), made(*count))).collect();
-        Self { topics, partitions, broken, changelog: changelog.to_owned(), ..Self::default() }
+        Self { topics, broken, changelog: changelog.to_owned(), ..Self::default() }
     }
 
     pub(super) fn partition(&self, topic: &str, partition: i32) -> &Partition {
@@ -106,9 +124,13 @@ impl Broker {
         &mut self.topics.get_mut(topic).unwrap()[usize::try_from(partition).unwrap()]
     }
 
+    /// The numbers of a topic's partitions.
+    pub(super) fn numbers(&self, topic: &str) -> Range<i32> {
+        0..i32::try_from(self.topics[topic].len()).unwrap()
+    }
+
     /// Gives topics another partition.
     pub(super) fn add_partition(&mut self, topics: &[&str]) {
-        self.partitions += 1;
         for topic in topics {
             self.topics.get_mut(*topic).unwrap().push(Partition::default());
         }
@@ -117,7 +139,7 @@ impl Broker {
     /// The partition of a key. With a partition more, keys move there from the others and nowhere else.
     pub(super) fn partition_of(&self, topic: &str, key: &[u8]) -> i32 {
         let sum = key.iter().fold(0, |sum, byte| sum * 31 % 1_009 + i32::from(*byte));
-        let count = i32::try_from(self.topics[topic].len()).unwrap();
+        let count = self.numbers(topic).end;
         let of_all = sum % count;
         if of_all < PARTITIONS { sum % count.min(PARTITIONS) } else { of_all }
     }
@@ -175,27 +197,33 @@ impl Broker {
     /// Takes a record of a transaction.
     pub(super) fn produce(
         &mut self,
-        (name, epoch): (&str, i32),
-        (topic, partition): (&str, i32),
-        record: Sent,
+        Produce { name, epoch, place, sequence, sent }: Produce,
         now: i64,
-    ) -> Result<i64, Refused> {
-        let transaction = self.under_way(name, epoch, now)?;
-        transaction.places.insert((topic.to_owned(), partition));
-        Ok(self.partition_mut(topic, partition).append(record, now, SlotState::Open(name.to_owned())))
+    ) -> Result<(), Refused> {
+        let by = (name.clone(), epoch, place.clone());
+        let n_taken = self.sequences.get(&by).copied().unwrap_or_default();
+        // Sent twice, or come twice.
+        if sequence < n_taken && self.broken != Some(Break::RepetitionsTaken) {
+            return Ok(());
+        }
+        if sequence > n_taken {
+            return Err(Refused::OutOfOrder);
+        }
+        self.under_way(&name, epoch, now)?.places.insert(place.clone());
+        self.sequences.insert(by, n_taken.max(sequence + 1));
+        let (topic, partition) = place;
+        self.partition_mut(&topic, partition).append(sent, now, SlotState::Open(name));
+        Ok(())
     }
 
     /// The same for one that was long on its way.
-    pub(super) fn produce_late(
-        &mut self,
-        (name, epoch): (&str, i32),
-        place: (&str, i32),
-        record: Sent,
-        now: i64,
-    ) -> Result<i64, Refused> {
-        let known = self.transactions.get(name).map_or(epoch, |transaction| transaction.epoch);
-        let taken_for = if self.broken == Some(Break::LateRecords) { known } else { epoch };
-        self.produce((name, taken_for), place, record, now)
+    pub(super) fn produce_late(&mut self, mut late: Produce, now: i64) -> Result<(), Refused> {
+        if self.broken == Some(Break::LateRecords) {
+            let epoch = self.transactions.get(&late.name).map_or(late.epoch, |transaction| transaction.epoch);
+            let taken = self.sequences.get(&(late.name.clone(), epoch, late.place.clone()));
+            (late.epoch, late.sequence) = (epoch, taken.copied().unwrap_or_default());
+        }
+        self.produce(late, now)
     }
 
     /// Takes input offsets into a transaction, from a member of the group as it is now.
@@ -279,6 +307,9 @@ impl Broker {
                 let former = former.map_or(0, |commit| commit.marker.transaction);
                 let customers = std::mem::take(&mut customers);
                 self.commits.entry(partition).or_default().push(Committed { marker, customers });
+                if self.lost == Some(partition) {
+                    self.complain(format!("I8 partition {partition} goes on though its changelog has lost its end"));
+                }
                 if found != former + 1 {
                     self.complain(format!("I8 transaction {found} of partition {partition} comes after {former}"));
                 }
@@ -286,6 +317,42 @@ impl Broker {
                 customers.insert(key.clone());
                 self.decided.insert((partition, key, value));
             }
+        }
+    }
+
+    /// The last marker that readers of the changelog see.
+    pub(super) fn last_marker(&self, partition: i32) -> Option<Marker> {
+        let markers = self.partition(&self.changelog, partition).committed();
+        let last = markers.filter(|(_, slot)| slot.record.key.as_deref() == Some(MARKER_KEY)).last();
+        last.map(|(_, slot)| Marker::decode(slot.record.value.as_deref().unwrap_or_default()).unwrap())
+    }
+
+    /// A partition of the changelog loses what lies behind one of its markers, if that is of records taken in; whether it did.
+    pub(super) fn lose_end(&mut self, partition: i32, random: &mut Random) -> bool {
+        let Some(last) = self.last_marker(partition) else { return false };
+        let log = self.partition(&self.changelog, partition);
+        if log.stable() < log.high() {
+            return false;
+        }
+        let is_earlier = |slot: &Slot| {
+            let value = slot.record.value.as_deref().unwrap_or_default();
+            slot.record.key.as_deref() == Some(MARKER_KEY) && Marker::decode(value).unwrap().offsets != last.offsets
+        };
+        let earlier: Vec<i64> =
+            log.committed().filter(|(_, slot)| is_earlier(slot)).map(|(offset, _)| offset).collect();
+        if earlier.is_empty() {
+            return false;
+        }
+        let end = *random.pick(&earlier) + 1;
+        self.partition_mut(&self.changelog.clone(), partition).lose_from(end);
+        self.lost = Some(partition);
+        true
+    }
+
+    /// Everything is as it was before an end was lost, to compare with.
+    pub(super) fn put_back(&mut self) {
+        if let Some(partition) = self.lost {
+            self.partition_mut(&self.changelog.clone(), partition).put_back();
         }
     }
 

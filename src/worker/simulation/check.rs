@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::broker::{Broker, Committed};
 use super::ranked::{evaluated, told, unnumbered, without_ranks};
 use super::reference::Reference;
-use super::run::PARTITIONS;
 use super::scene::Scene;
 use super::traffic::INPUTS;
 use crate::engine::effects::Change;
@@ -27,7 +26,7 @@ pub(super) fn check(scene: &Scene, reference: &Reference, directories: &[PathBuf
     let mut complaints = Vec::new();
     let mut changes: BTreeMap<String, Vec<Change>> = BTreeMap::new();
     let mut letters = Vec::new();
-    for number in 0..PARTITIONS {
+    for number in broker.numbers("segue-changelog") {
         let commits = broker.commits(number);
         complaints.extend(going_on(number, commits));
         complaints.extend(agreeing(&broker, number, commits.last().map(|commit| &commit.marker)));
@@ -182,7 +181,7 @@ fn members(broker: &Broker, changes: &BTreeMap<String, Vec<Change>>, is_ranked: 
         let key = membership_key(&change.customer_id, &change.segment).into_bytes();
         expected.insert(key, change.entered.then(|| String::from_utf8(bytes).unwrap()));
     }
-    let found = (0..PARTITIONS).flat_map(|number| latest(broker, "memberships", number));
+    let found = broker.numbers("memberships").flat_map(|number| latest(broker, "memberships", number));
     let text = |value: Option<Vec<u8>>| value.map(|value| String::from_utf8(value).unwrap());
     let mut found: BTreeMap<_, _> = found.map(|(key, value)| (key, text(value))).collect();
     // A removal may be forgotten one day, and is as good as nothing.
@@ -200,7 +199,7 @@ fn members(broker: &Broker, changes: &BTreeMap<String, Vec<Change>>, is_ranked: 
 /// The changes of each customer as they are to be read, in order.
 pub(super) fn changes(broker: &Broker) -> BTreeMap<String, Vec<String>> {
     let mut changes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (_, slot) in (0..PARTITIONS).flat_map(|number| broker.partition("changes", number).committed()) {
+    for (_, slot) in broker.numbers("changes").flat_map(|number| broker.partition("changes", number).committed()) {
         let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
         changes.entry(text(&slot.record.key)).or_default().push(text(&slot.record.value));
     }
@@ -210,7 +209,9 @@ pub(super) fn changes(broker: &Broker) -> BTreeMap<String, Vec<String>> {
 /// I10: each record that is refused has one dead letter, and nothing else has one.
 fn refused(broker: &Broker, mut expected: Vec<(String, i32, i64)>) -> Vec<String> {
     let mut found = Vec::new();
-    for (_, slot) in (0..PARTITIONS).flat_map(|number| broker.partition("dead_letters", number).committed()) {
+    for (_, slot) in
+        broker.numbers("dead_letters").flat_map(|number| broker.partition("dead_letters", number).committed())
+    {
         let mut headers = slot.record.headers.clone();
         let Explanation { topic, partition, offset, .. } = Explanation::take(&mut headers).unwrap();
         found.push((topic, partition, offset));

@@ -1,11 +1,12 @@
 //! The consumer group of the broker: members that join, are heard of or not, and are given partitions by ranges.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::broker::{Broker, Place};
 use super::rules::Break;
 use super::schedule::Process;
-use crate::kafka::consumer::{Event, Offsets};
+use super::traffic::INPUTS;
+use crate::kafka::consumer::{Event, Membership, Offsets, whole_numbers};
 
 /// A member that is not heard of for so long is put out of the group.
 pub(super) const SESSION_MS: i64 = 5_000;
@@ -27,7 +28,7 @@ pub(super) struct Member {
     pub(super) id: u64,
     heard_at: i64,
     has_joined: bool,
-    assigned: BTreeSet<i32>,
+    assigned: Vec<Place>,
 }
 
 /// A consumer's side of the group.
@@ -35,6 +36,7 @@ pub(super) struct Member {
 pub(super) struct Client {
     pub(super) process: Process,
     pub(super) instance: String,
+    topics: Vec<String>,
     pub(super) id: u64,
     pub(super) generation: i32,
     /// The generation of its first assignment, for whoever keeps that.
@@ -61,11 +63,13 @@ enum ClientState {
 
 impl Broker {
     /// Makes a consumer; it joins with its first beat.
-    pub(super) fn join(&mut self, process: Process, instance: &str, now: i64) -> usize {
+    pub(super) fn join(&mut self, process: Process, membership: &Membership, now: i64) -> usize {
+        let instance = &membership.instance;
         self.next_id += 1;
         self.clients.push(Client {
             process,
-            instance: instance.to_owned(),
+            instance: instance.clone(),
+            topics: membership.topics.clone(),
             id: self.next_id,
             generation: -1,
             first_generation: None,
@@ -84,7 +88,7 @@ impl Broker {
             (member.id, member.heard_at) = (id, now);
         } else {
             let member = Member { id, heard_at: now, ..Member::default() };
-            self.group.members.insert(instance.to_owned(), member);
+            self.group.members.insert(instance.clone(), member);
             self.rebalance(now);
         }
         self.clients.len() - 1
@@ -137,7 +141,9 @@ impl Broker {
                 client.generation = n_generation;
                 client.first_generation.get_or_insert(n_generation);
                 client.state = ClientState::Member;
-                client.events.push_back(Event::Assigned(assigned));
+                let (whole, torn) = whole_numbers(&client.topics, &assigned);
+                client.events.push_back(Event::Assigned(whole));
+                client.events.extend(torn.map(Event::Torn));
             }
             ClientState::Joining => {}
             ClientState::Member => {
@@ -203,8 +209,12 @@ impl Broker {
     fn share(&mut self) {
         let n_members = i32::try_from(self.group.members.len()).unwrap();
         for (index, member) in (0..).zip(self.group.members.values_mut()) {
-            let of = |index: i32| index * self.partitions / n_members;
-            member.assigned = (of(index)..of(index + 1)).collect();
+            let of_topic = |topic: &str| {
+                let count = i32::try_from(self.topics[topic].len()).unwrap();
+                let numbers = index * count / n_members..(index + 1) * count / n_members;
+                numbers.map(|number| (topic.to_owned(), number)).collect::<Vec<_>>()
+            };
+            member.assigned = INPUTS.iter().flat_map(|(_, topic)| of_topic(topic)).collect();
         }
     }
 

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 
 use super::disk::Mount;
 use super::net::Net;
-use super::ruin::Ruin;
+use super::registry::Registry;
 use super::run::{PARTITIONS, Run};
 use super::schedule::{Process, Task, current};
 use super::sender::TOO_LARGE;
 use super::site::{limits, site};
 use super::traffic::INPUTS;
+use crate::kafka::log::Log as _;
 use crate::kafka::watchdog::Watchdog;
-use crate::kafka::{KafkaError, Stop};
+use crate::kafka::{KafkaError, Stop, patiently};
 use crate::partition::ErasureKey;
 use crate::worker::exchange::{self, Exchange};
 use crate::worker::outbox::{Format, Outbox};
@@ -20,6 +21,7 @@ use crate::worker::query::ends;
 use crate::worker::settings::{Input, Settings};
 use crate::worker::status::Status;
 use crate::worker::supervisor::Engine;
+use crate::worker::topics::refuse_other_count;
 use crate::worker::world::World;
 use crate::worker::{WorkerError, run};
 
@@ -29,6 +31,7 @@ struct Simulated;
 
 impl World for Simulated {
     type Log = Net;
+    type Registry = Registry;
     type Stores = Mount;
     type Thread = Task;
 
@@ -79,6 +82,18 @@ impl Host {
             version: 0,
         }
     }
+}
+
+/// Looks at the topics, as a process does before its workers begin.
+fn connect(mut engine: Engine<Simulated>) -> Result<Engine<Simulated>, WorkerError> {
+    let (inputs, changelog) = (engine.settings.input_topics(), engine.settings.changelog());
+    let attempt = || {
+        let partitions = engine.clients.shared_partitions(&inputs)?;
+        refuse_other_count(&engine.clients, &changelog, engine.clients.count(&changelog), partitions, &engine.stop)?;
+        Ok(partitions)
+    };
+    engine.partitions = patiently(&engine.stop, attempt, |_| ())?;
+    Ok(engine)
 }
 
 impl Run {
@@ -164,10 +179,6 @@ impl Run {
     }
 
     fn start(&mut self, number: usize) {
-        if self.ruin.has_struck(Ruin::PartitionAdded) {
-            // The topics do not fit together: it would not get as far as to its workers.
-            return;
-        }
         let process = self.n_processes;
         self.n_processes += 1;
         let stop = Stop::default();
@@ -180,8 +191,9 @@ impl Run {
         let start = |index: usize| {
             let (engine, errors) = (engine.clone(), errors.clone());
             let work = move || {
-                let (_asker, inbox) = ends();
-                if let Err(error) = run(&engine, index, &inbox, &Watchdog::default()) {
+                if let Err(error) =
+                    connect(engine).and_then(|engine| run(&engine, index, &ends().1, &Watchdog::default()))
+                {
                     errors.lock().unwrap().push(error);
                 }
             };
@@ -229,7 +241,7 @@ impl Run {
             clients: Net { scene: self.scene.clone(), process },
             catalog: catalog.clone(),
             schemas: site.schemas.clone(),
-            registry: None,
+            registry: Some(Registry { scene: self.scene.clone(), process }),
             stores: Mount { scene: self.scene.clone(), process },
             telemetry: site.telemetry.clone(),
             status: Status::new(host.n_workers, catalog.clone()),

@@ -25,13 +25,28 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn join(net: &Net, membership: &Membership) -> Self {
-        let client = net.scene.broker().join(net.process, &membership.instance, net.scene.now());
+        let client = net.scene.broker().join(net.process, membership, net.scene.now());
         net.scene.schedule.note("joins the group");
         Self { net: net.clone(), client, topics: membership.topics.clone(), fetched: RefCell::default() }
     }
 
     fn scene(&self) -> &Scene {
         &self.net.scene
+    }
+}
+
+impl Member {
+    /// The offsets that the changelog names.
+    fn as_in_changelog(&self, partitions: &BTreeSet<i32>) -> Offsets {
+        let broker = self.scene().broker();
+        let mut offsets = Offsets::new();
+        for number in partitions {
+            let marker = broker.last_marker(*number);
+            let of_topic = |topic| marker.as_ref().and_then(|marker| marker.offsets.get(topic)).copied();
+            let known = self.topics.iter().enumerate();
+            offsets.extend(known.filter_map(|(lane, topic)| Some(((lane, *number), of_topic(topic)?))));
+        }
+        offsets
     }
 }
 
@@ -191,6 +206,9 @@ impl LogConsumer for Member {
         if scene.strikes(|rates| rates.forget) {
             scene.schedule.note("the group knows no offsets");
             return Ok(Offsets::new());
+        }
+        if scene.broken == Some(Break::DisagreementUnnoticed) {
+            return Ok(self.as_in_changelog(partitions));
         }
         let deadline = scene.now() + ANSWER_MS;
         loop {

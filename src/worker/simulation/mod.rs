@@ -12,6 +12,7 @@ mod partition;
 mod random;
 mod ranked;
 mod reference;
+mod registry;
 mod ruin;
 mod rules;
 mod run;

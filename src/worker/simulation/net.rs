@@ -14,6 +14,7 @@ use super::sender::Sender;
 use crate::kafka::changelog::{Entry, Extent};
 use crate::kafka::consumer::Membership;
 use crate::kafka::log::{Log, Place};
+use crate::kafka::topics::agreed;
 use crate::kafka::watchdog::Watchdog;
 use crate::kafka::{KafkaError, Stop};
 use crate::partition::is_customer;
@@ -97,18 +98,29 @@ impl Log for Net {
         result
     }
 
-    fn shared_partitions(&self, _: &[String]) -> Result<i32, KafkaError> {
-        Err(unavailable("topics", "nobody asks for them here"))
+    fn shared_partitions(&self, topics: &[String]) -> Result<i32, KafkaError> {
+        self.reach("topics")?;
+        agreed(&topics.iter().map(|topic| (topic.clone(), Some(self.count(topic)))).collect())
     }
 }
 
 impl Net {
-    /// What is read of what was written: the same, unless nobody is to notice what is unfinished or in force.
+    /// How many partitions a topic has.
+    pub(super) fn count(&self, topic: &str) -> i32 {
+        self.scene.broker().numbers(topic).end
+    }
+
+    /// What is read of what was written: the same, unless nobody is to notice something.
     fn as_read(&self, key: &[u8], value: Vec<u8>) -> Option<Vec<u8>> {
         match self.scene.broken {
             Some(Break::UnfinishedUnnoticed) if key == MARKER_KEY => {
                 let mut marker = Marker::decode(&value).unwrap();
                 marker.unfinished = false;
+                Some(encode(&marker))
+            }
+            Some(Break::PartitionsUnnoticed) if key == MARKER_KEY => {
+                let mut marker = Marker::decode(&value).unwrap();
+                marker.partitions = self.count("segue-changelog");
                 Some(encode(&marker))
             }
             Some(Break::DistributionsForgotten) if key != MARKER_KEY && !is_customer(key) => None,

@@ -39,6 +39,8 @@ pub(super) struct Partition {
     pub(super) slots: Vec<Slot>,
     /// What lies before it was removed. It is kept here, to compare with.
     pub(super) low: i64,
+    /// What was lost from the end, and where that began.
+    lost: Option<(usize, Vec<Slot>)>,
     /// First offsets of transactions under way.
     open: BTreeMap<String, usize>,
 }
@@ -69,6 +71,20 @@ impl Partition {
             }
         }
         self.append(Sent::default(), now, SlotState::Mark);
+    }
+
+    /// Loses what lies at an offset and behind it.
+    pub(super) fn lose_from(&mut self, end: i64) {
+        let end = usize::try_from(end).unwrap();
+        self.lost = Some((end, self.slots.split_off(end)));
+    }
+
+    /// Is as it was before that.
+    pub(super) fn put_back(&mut self) {
+        if let Some((end, lost)) = self.lost.take() {
+            self.slots.truncate(end);
+            self.slots.extend(lost);
+        }
     }
 
     /// Records that readers of committed records see.

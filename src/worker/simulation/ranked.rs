@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::broker::{Broker, Committed};
 use super::check::{Latest, changes, latest};
-use super::run::PARTITIONS;
 use super::site::{is_ranked, limits, site};
 use crate::engine::Engine;
 use crate::engine::catalog::{Catalog, key};
@@ -38,6 +37,10 @@ pub(super) fn unnumbered(json: &mut String) -> bool {
     !is_ranked(fields["segment"].as_str().unwrap())
 }
 
+fn changelogs(broker: &Broker) -> Vec<Latest> {
+    broker.numbers("segue-changelog").map(|number| latest(broker, "segue-changelog", number)).collect()
+}
+
 /// I2 by itself: a customer's changes are numbered without a hole, enter and leave in turn, and lead to the memberships.
 pub(super) fn told(broker: &Broker) -> Vec<String> {
     let mut members: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
@@ -56,7 +59,7 @@ pub(super) fn told(broker: &Broker) -> Vec<String> {
     }
     members.retain(|_, segments| !segments.is_empty());
     let mut stored: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    for (id, customer) in (0..PARTITIONS).flat_map(|number| customers(&latest(broker, "segue-changelog", number))) {
+    for (id, customer) in changelogs(broker).iter().flat_map(customers) {
         let segments = customer.standings.iter().filter(|(_, standing)| standing.member).map(|(segment, _)| *segment);
         let segments: BTreeSet<u64> = segments.collect();
         if !segments.is_empty() {
@@ -113,13 +116,13 @@ pub(super) fn evaluated(number: i32, commits: &[Committed], changelog: &Latest) 
 /// I11 across partitions: once nothing has happened for long, and all have the same definitions, what is in force is how the
 /// values of all customers are distributed.
 pub(super) fn ranked(broker: &Broker) -> Vec<String> {
-    let commits = (0..PARTITIONS).map(|number| broker.commits(number));
+    let commits = broker.numbers("segue-changelog").map(|number| broker.commits(number));
     let catalogs: Vec<_> = commits.map(catalog).collect();
     let Some(Some(catalog)) = catalogs.first().filter(|first| catalogs.iter().all(|other| same(**first, *other)))
     else {
         return Vec::new();
     };
-    let changelogs: Vec<Latest> = (0..PARTITIONS).map(|number| latest(broker, "segue-changelog", number)).collect();
+    let changelogs: Vec<Latest> = changelogs(broker);
     let mut engine = Engine::new(Arc::clone(catalog), limits());
     let mut values = vec![Vec::new(); catalog.percentiles.len()];
     for (id, customer) in changelogs.iter().flat_map(customers) {

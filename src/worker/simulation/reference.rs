@@ -109,10 +109,10 @@ impl Follower {
             return;
         }
         let mut record = Record { envelope: Envelope::default(), body: Body::Erasure };
-        self.json.decode_into(&arrival.value, &mut record).unwrap();
+        self.json.decode_into(arrival.meaning.as_bytes(), &mut record).unwrap();
         let origin = Origin { topic: topic.into(), partition: self.number, offset };
         let outcome = self.partition.offer(&record, &origin, Some(arrival.at)).unwrap();
-        assert!(!matches!(outcome, Outcome::Refused(_)), "refused: {}", String::from_utf8_lossy(&arrival.value));
+        assert!(!matches!(outcome, Outcome::Refused(_)), "refused: {}", arrival.meaning);
     }
 
     /// A store with all that there is.

@@ -2,7 +2,7 @@
 
 use super::net::OUT_OF_RANGE;
 use super::random::Random;
-use super::run::{PARTITIONS, Run};
+use super::run::{OUTPUTS, PARTITIONS, Run};
 use super::schedule::START_MS;
 use super::traffic::INPUTS;
 
@@ -11,8 +11,31 @@ use super::traffic::INPUTS;
 pub(super) enum Ruin {
     /// The beginning of a partition of the changelog is removed.
     BeginningRemoved,
-    /// The input topics are given another partition, which changes where customers are.
-    PartitionAdded,
+    /// All processes lose power, and a partition of the changelog what was written last.
+    EndLost,
+    /// Some topics are given another partition, which changes where customers are.
+    PartitionAdded(To),
+}
+
+/// Which topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// One of the input topics.
+    OneInput,
+    /// All of them.
+    Inputs,
+    /// Those that are written, too.
+    All,
+}
+
+impl Ruin {
+    const ALL: [Self; 5] = [
+        Self::BeginningRemoved,
+        Self::EndLost,
+        Self::PartitionAdded(To::OneInput),
+        Self::PartitionAdded(To::Inputs),
+        Self::PartitionAdded(To::All),
+    ];
 }
 
 /// What is ruined in a run.
@@ -25,17 +48,13 @@ pub(super) struct Ruins {
 
 impl Ruins {
     pub(super) fn new(random: &mut Random, storm_ms: i64) -> Self {
-        let ruin = *random.pick(&[Ruin::BeginningRemoved, Ruin::PartitionAdded]);
+        let ruin = *random.pick(&Ruin::ALL);
         let at = START_MS + random.between(2_000, storm_ms);
-        Self { ahead: random.chance(80).then_some((ruin, at)), struck: None }
+        Self { ahead: random.chance(120).then_some((ruin, at)), struck: None }
     }
 
     pub(super) fn has_any_struck(&self) -> bool {
         self.struck.is_some()
-    }
-
-    pub(super) fn has_struck(&self, ruin: Ruin) -> bool {
-        self.struck == Some(ruin)
     }
 
     /// Whether this is what a process says that stops because of what is ruined.
@@ -44,7 +63,8 @@ impl Ruins {
             Some(Ruin::BeginningRemoved) => {
                 &["it was truncated", "customers would be forgotten", "would be lost or counted twice", OUT_OF_RANGE]
             }
-            Some(Ruin::PartitionAdded) => &["in the wrong partition"],
+            Some(Ruin::EndLost) => &["it was truncated", "would be lost or counted twice"],
+            Some(Ruin::PartitionAdded(_)) => &["in the wrong partition", "counts differ", "must be the same"],
             None => &[],
         };
         words.iter().any(|words| text.contains(words))
@@ -55,17 +75,40 @@ impl Run {
     /// Lets happen what nobody can repair, once its time has come.
     pub(super) fn be_ruined(&mut self) {
         let now = self.now();
-        let Some((ruin, _)) = self.ruin.ahead.take_if(|(_, at)| *at <= now) else { return };
-        self.ruin.struck = Some(ruin);
+        let Some((ruin, _)) = self.ruin.ahead.filter(|(_, at)| *at <= now) else { return };
         match ruin {
             Ruin::BeginningRemoved => self.remove_beginning(),
-            Ruin::PartitionAdded => {
-                self.scene.schedule.note("a partition is added");
-                let mut broker = self.scene.broker();
-                broker.add_partition(&INPUTS.map(|(_, topic)| topic));
-                broker.rebalance(now);
-            }
+            Ruin::EndLost if !self.lose_end() => return,
+            Ruin::EndLost => {}
+            Ruin::PartitionAdded(to) => self.add_partition(to),
         }
+        self.ruin = Ruins { ahead: None, struck: Some(ruin) };
+    }
+
+    /// Whether there was something to lose.
+    fn lose_end(&mut self) -> bool {
+        let number = i32::try_from(self.random.below(3)).unwrap();
+        if !self.scene.broker().lose_end(number, &mut self.random) {
+            return false;
+        }
+        self.scene.schedule.note(&format!("the changelog of {number} loses its end"));
+        let running = self.hosts.iter().filter_map(|host| host.running.as_ref());
+        for running in running.chain(self.replaced.iter().map(|(running, _)| running)) {
+            self.scene.kill(running.process, "a loss of power");
+        }
+        true
+    }
+
+    fn add_partition(&mut self, to: To) {
+        self.scene.schedule.note(&format!("a partition is added: {to:?}"));
+        let inputs = INPUTS.map(|(_, topic)| topic);
+        let mut broker = self.scene.broker();
+        match to {
+            To::OneInput => broker.add_partition(&[*self.random.pick(&inputs)]),
+            To::Inputs => broker.add_partition(&inputs),
+            To::All => broker.add_partition(&[&inputs[..], &OUTPUTS].concat()),
+        }
+        broker.rebalance(self.scene.now());
     }
 
     fn remove_beginning(&mut self) {

@@ -35,10 +35,18 @@ pub(super) enum Break {
     NotThrownAway,
     /// Distributions of values do not come back with the customers.
     DistributionsForgotten,
+    /// The broker takes records again that it has.
+    RepetitionsTaken,
+    /// The group is taken to be where the changelog is.
+    DisagreementUnnoticed,
+    /// The state passes for one that was made for as many partitions as there are.
+    PartitionsUnnoticed,
+    /// A schema that the registry does not answer for is taken for one that there is not.
+    OutageIsUnknown,
 }
 
 impl Break {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 20] = [
         Self::NoRewind,
         Self::CachedGeneration,
         Self::RestoreToStable,
@@ -55,5 +63,9 @@ impl Break {
         Self::RemovalUnnoticed,
         Self::NotThrownAway,
         Self::DistributionsForgotten,
+        Self::RepetitionsTaken,
+        Self::DisagreementUnnoticed,
+        Self::PartitionsUnnoticed,
+        Self::OutageIsUnknown,
     ];
 }

@@ -21,6 +21,8 @@ use super::traffic::{Arrival, INPUTS, arrivals};
 
 /// Partitions of each topic.
 pub(super) const PARTITIONS: i32 = 3;
+/// What is written with as many.
+pub(super) const OUTPUTS: [&str; 4] = ["changes", "memberships", "dead_letters", "segue-changelog"];
 /// How long records arrive, and how long the storm lasts.
 const TRAFFIC_MS: i64 = 22_000;
 const STORM_MS: i64 = 26_000;
@@ -63,10 +65,9 @@ pub(super) struct Run {
 pub(super) fn simulate(seed: u64, broken: Option<Break>) -> Outcome {
     let schedule = Schedule::begin(seed);
     let mut random = Random::new(seed ^ 0x5eed);
-    let topics = ["changes", "memberships", "dead_letters", "segue-changelog"];
-    let topics = INPUTS.iter().map(|(_, topic)| *topic).chain(topics).map(|topic| (topic, PARTITIONS));
+    let topics = INPUTS.iter().map(|(_, topic)| *topic).chain(OUTPUTS).map(|topic| (topic, PARTITIONS));
     let topics: Vec<_> = topics.chain([("segue-percentiles", 1)]).collect();
-    let broker = Broker::new(&topics, "segue-changelog", PARTITIONS, broken);
+    let broker = Broker::new(&topics, "segue-changelog", broken);
     let some = |random: &mut Random, rates: &[u32]| *random.pick(rates);
     let rates = Rates {
         kill: some(&mut random, &[0, 1, 3]),
@@ -173,6 +174,11 @@ impl Run {
             let for_ms = self.random.between(100, 5_000);
             self.scene.schedule.note(&format!("the broker is away for {for_ms} ms"));
             self.scene.storm().away_until = now + for_ms;
+        }
+        if self.chance(8) {
+            let for_ms = self.random.between(100, 8_000);
+            self.scene.schedule.note(&format!("the registry is away for {for_ms} ms"));
+            self.scene.storm().registry_away_until = now + for_ms;
         }
         if self.chance(8) {
             self.scene.schedule.note("the group is put together anew");
@@ -309,6 +315,7 @@ impl Run {
     fn verdict(&mut self) -> Vec<String> {
         let mut complaints = std::mem::take(&mut self.complaints);
         complaints.append(&mut self.scene.broker().complaints);
+        self.scene.broker().put_back();
         if complaints.is_empty() {
             let directories: Vec<_> = self.hosts.iter().map(|host| host.directory.clone()).collect();
             complaints = check(&self.scene, &self.reference, &directories, self.is_ranked());

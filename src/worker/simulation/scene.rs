@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::broker::Broker;
+use super::broker::{Broker, Produce};
 use super::disk::Disks;
-use super::partition::Sent;
 use super::rules::Break;
 use super::schedule::{Process, Schedule, current_process};
 use crate::kafka::KafkaError;
@@ -36,6 +35,10 @@ pub(super) struct Storm {
     pub(super) away_until: i64,
     /// These processes do not.
     pub(super) cut_until: BTreeMap<Process, i64>,
+    /// Nobody reaches the schema registry before this.
+    pub(super) registry_away_until: i64,
+    /// When the registry answers which process about which schema.
+    pub(super) asked: BTreeMap<(Process, u32), i64>,
     /// Requests that the network has delayed.
     pub(super) in_flight: Vec<Delayed>,
     /// Which processes read which partitions of which topics from the beginning.
@@ -54,18 +57,16 @@ pub(super) struct Storm {
 #[derive(Debug)]
 pub(super) struct Delayed {
     pub(super) arrives_at: i64,
-    pub(super) name: String,
-    pub(super) epoch: i32,
     pub(super) request: Request,
 }
 
 /// What it asks for.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// To commit.
-    Commit,
+    /// To commit the transaction of a producer of an epoch.
+    Commit(String, i32),
     /// To take a record.
-    Produce(String, i32, Sent),
+    Produce(Produce),
 }
 
 /// What all threads of a run share.
@@ -182,24 +183,25 @@ impl Scene {
     }
 
     /// Delays a request of a producer.
-    pub(super) fn delay(&self, (name, epoch): (String, i32), request: Request) {
+    pub(super) fn delay(&self, request: Request) {
         let arrives_at = self.now() + self.between(100, 3_000);
-        self.storm().in_flight.push(Delayed { arrives_at, name, epoch, request });
+        self.storm().in_flight.push(Delayed { arrives_at, request });
     }
 
     /// Requests arrive that were on their way.
     pub(super) fn deliver(&self) {
         let now = self.now();
         let arrived: Vec<_> = self.storm().in_flight.extract_if(.., |delayed| delayed.arrives_at <= now).collect();
-        for Delayed { name, epoch, request, .. } in arrived {
+        for Delayed { request, .. } in arrived {
             match request {
-                Request::Commit => {
+                Request::Commit(name, epoch) => {
                     let result = self.broker().end((&name, epoch), true);
                     self.schedule.note(&format!("the end of a transaction of {name} arrives: {result:?}"));
                 }
-                Request::Produce(topic, partition, sent) => {
-                    let result = self.broker().produce_late((&name, epoch), (&topic, partition), sent, now);
-                    self.schedule.note(&format!("a late record of {name} arrives: {result:?}"));
+                Request::Produce(late) => {
+                    let name = late.name.clone();
+                    let result = self.broker().produce_late(late, now);
+                    self.schedule.note(&format!("a late record arrives: {result:?}, of {name}"));
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! A transactional producer as the worker sees it: records on their way, and ends of transactions of which nothing is heard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::broker::{Broker, Progress, Refused, TRANSACTION_MS};
+use super::broker::{Broker, Place, Produce, Progress, Refused, TRANSACTION_MS};
 use super::net::Net;
 use super::partition::Sent;
 use super::rules::Break;
@@ -21,12 +21,15 @@ pub(super) struct Sender {
     name: String,
     epoch: i32,
     has_begun: bool,
-    queue: VecDeque<(String, i32, Sent)>,
+    queue: VecDeque<(Place, Sent)>,
+    /// How many records each place was sent.
+    sequences: BTreeMap<Place, usize>,
 }
 
 impl Sender {
     pub(super) fn new(net: &Net, name: &str, epoch: i32) -> Self {
-        Self { net: net.clone(), name: name.to_owned(), epoch, has_begun: false, queue: VecDeque::new() }
+        let name = name.to_owned();
+        Self { net: net.clone(), name, epoch, has_begun: false, queue: VecDeque::new(), sequences: BTreeMap::new() }
     }
 
     fn scene(&self) -> &Scene {
@@ -74,10 +77,18 @@ impl Sender {
         Failure::Refused(TOO_LARGE.to_owned())
     }
 
+    /// The next record, on its way.
+    fn next(&mut self) -> Option<Produce> {
+        let (place, sent) = self.queue.pop_front()?;
+        let n_sent = self.sequences.entry(place.clone()).or_default();
+        let sequence = std::mem::replace(n_sent, *n_sent + 1);
+        Some(Produce { name: self.name.clone(), epoch: self.epoch, place, sequence, sent })
+    }
+
     /// Gives up on the next record, which may arrive all the same.
     fn late(&mut self) -> Failure {
-        if let Some((topic, partition, sent)) = self.queue.pop_front().filter(|_| self.scene().chance(700)) {
-            self.scene().delay((self.name.clone(), self.epoch), Request::Produce(topic, partition, sent));
+        if let Some(next) = self.next().filter(|_| self.scene().chance(700)) {
+            self.scene().delay(Request::Produce(next));
         }
         self.doubt("a record was not delivered in time")
     }
@@ -93,14 +104,16 @@ impl Sender {
                     _ => self.refused(),
                 });
             }
-            let Some((topic, partition, sent)) = self.queue.pop_front() else { break };
+            let Some(next) = self.next() else { break };
             if self.scene().broken == Some(Break::StoreFirst) {
-                self.scene().disks().write_at_once(self.net.process, &topic, partition, &sent);
+                let (topic, partition) = &next.place;
+                self.scene().disks().write_at_once(self.net.process, topic, *partition, &next.sent);
             }
-            let (name, epoch) = (self.name.clone(), self.epoch);
-            self.ask("produce", TRANSACTION_MS, |broker, now| {
-                broker.produce((&name, epoch), (&topic, partition), sent.clone(), now)
-            })?;
+            self.ask("produce", TRANSACTION_MS, |broker, now| broker.produce(next.clone(), now))?;
+            if self.scene().strikes(|rates| rates.transaction / 4) {
+                // The network has it twice, and the other comes when this transaction may be over.
+                self.scene().delay(Request::Produce(next));
+            }
         }
         Ok(())
     }
@@ -112,7 +125,7 @@ impl Sender {
         let by_key = || self.scene().broker().partition_of(record.topic, record.key.unwrap_or_default());
         let partition = record.partition.unwrap_or_else(by_key);
         self.has_begun = true;
-        self.queue.push_back((record.topic.to_owned(), partition, sent));
+        self.queue.push_back(((record.topic.to_owned(), partition), sent));
     }
 }
 
@@ -147,7 +160,7 @@ impl LogProducer for Sender {
                     let result = scene.broker().end((&name, epoch), true);
                     scene.schedule.note(&format!("ends a transaction and hears nothing: {result:?}"));
                 }
-                _ => scene.delay((name, epoch), Request::Commit),
+                _ => scene.delay(Request::Commit(name, epoch)),
             }
             scene.schedule.pass(scene.between(0, OVERDUE_MS));
             return Err(self.doubt("no answer to the end of a transaction"));

@@ -65,7 +65,7 @@ const STEPS: [&str; 19] = [
     "serve",
 ];
 /// What else goes wrong.
-const FAULTS: [&str; 28] = [
+const FAULTS: [&str; 37] = [
     "halted for",
     "is halted, and replaced",
     "is cut off",
@@ -90,9 +90,18 @@ const FAULTS: [&str; 28] = [
     "ms ahead",
     "too large",
     "has definitions",
-    "a late record",
+    "a late record arrives: Err",
+    "a late record arrives: Ok",
     "is removed up to",
-    "a partition is added",
+    "loses its end",
+    "a partition is added: OneInput",
+    "a partition is added: Inputs",
+    "a partition is added: All",
+    "Torn",
+    "has ended: topics: partition 0: the state",
+    "has ended: topics: segue-changelog has 3",
+    "their partition counts differ",
+    "the registry is away",
     "forgets removals",
 ];
 

@@ -8,6 +8,7 @@
 
 use super::broker::Upstream;
 use super::random::Random;
+use super::registry::{CLICKS, USELESS, click};
 use super::schedule::START_MS;
 
 /// Event types or kinds of record, and their topics, by lane.
@@ -31,6 +32,8 @@ pub(super) struct Arrival {
     pub(super) lane: usize,
     pub(super) customer: String,
     pub(super) value: Vec<u8>,
+    /// What the value says, as JSON.
+    pub(super) meaning: String,
     pub(super) how: Upstream,
     pub(super) is_refused: bool,
 }
@@ -85,19 +88,21 @@ fn arrival(random: &mut Random, customer: &str, lane: usize, at: i64, number: us
         "consent" => format!(r#","purpose":"marketing","granted":{}"#, random.chance(700)),
         _ => String::new(),
     };
+    let meaning = format!(
+        r#"{{"type":"{kind}","event_id":"{number}","customer_id":"{customer}","occurred_at":{occurred_at}{more}}}"#
+    );
+    let registered = |id| click(id, &number.to_string(), customer, occurred_at);
     let is_garbage = random.chance(20);
-    let value = if is_garbage {
-        format!("{{no record {number}").into_bytes()
-    } else {
-        format!(
-            r#"{{"type":"{kind}","event_id":"{number}","customer_id":"{customer}","occurred_at":{occurred_at}{more}}}"#
-        )
-        .into_bytes()
+    let value = match random.below(4) {
+        0 if is_garbage => registered(*random.pick(&USELESS)),
+        _ if is_garbage => format!("{{no record {number}").into_bytes(),
+        0 if kind == "click" => registered(*random.pick(&CLICKS)),
+        _ => meaning.clone().into_bytes(),
     };
     let how = match random.below(10) {
         0 => Upstream::Transaction { commit: true },
         1 => Upstream::Transaction { commit: false },
         _ => Upstream::Plain,
     };
-    Arrival { at, lane, customer: customer.to_owned(), value, how, is_refused: is_ahead || is_garbage }
+    Arrival { at, lane, customer: customer.to_owned(), value, meaning, how, is_refused: is_ahead || is_garbage }
 }
