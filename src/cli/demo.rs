@@ -81,11 +81,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let opened_at = now_ms();
     let mut config = config(args);
     let _logging = start_logging(&config.log, &config.application.id).blame(Exit::Usage)?;
-    let schemas = SchemaSet::shipped()?;
-    let definitions = load_texts(&definitions(), schemas.schemas(), config.application.timezone.0.clone());
-    let catalog = Arc::new(definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog);
-
-    let schemas = Arc::new(schemas);
+    let (schemas, catalog) = catalog(&config)?;
     let broker = Broker::start(&topics(&config)).context("the broker inside the process did not start")?;
     config.kafka.brokers = broker.address();
     let till = Till::connect(&config.kafka.brokers, &config.topics)?;
@@ -97,14 +93,14 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let stop = Stop::default();
     end_on_signals(&stop)?;
     let scratch = Scratch(config.application.data_dir.clone());
-    let settings = Settings { is_mock: true, ..Settings::of(&config) };
+    let settings = settings(&config);
     let telemetry = Telemetry::new()?;
     let sources = Sources::new(Status::new(settings.workers, catalog.clone()), telemetry.clone());
     let server = Server::start(&config.http, sources.clone());
     let server = server.with_context(|| format!("cannot listen on {}", config.http.listen))?;
     let time_zone = config.application.timezone.0.clone();
     sources.defined_by(DefinitionFiles {
-        files: self::definitions(),
+        files: definitions(),
         directory: None,
         schemas: schemas.clone(),
         time_zone,
@@ -134,6 +130,18 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     drop((scratch, broker));
     watched?;
     Ok(Exit::Done)
+}
+
+/// The schemas, and the definitions that are at work over them.
+fn catalog(config: &Config) -> Result<(Arc<SchemaSet>, Arc<Catalog>), Failure> {
+    let schemas = SchemaSet::shipped()?;
+    let definitions = load_texts(&definitions(), schemas.schemas(), config.application.timezone.0.clone());
+    let catalog = definitions.map_err(Diagnostics).blame(Exit::Wrong)?.catalog;
+    Ok((Arc::new(schemas), Arc::new(catalog)))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings { is_mock: true, ..Settings::of(config) }
 }
 
 /// The definitions by file name.
@@ -273,12 +281,9 @@ mod tests {
             config.application.data_dir.push(name);
             config.application.workers = 1;
             let scratch = Scratch(config.application.data_dir.clone());
-            let schemas = SchemaSet::shipped().unwrap();
-            let texts = load_texts(&definitions(), schemas.schemas(), config.application.timezone.0.clone());
-            let catalog = Arc::new(texts.unwrap().catalog);
+            let (schemas, catalog) = catalog(&config).unwrap();
             let (status, stop) = (Status::new(1, catalog.clone()), Stop::default());
-            let settings = Settings { is_mock: true, ..Settings::of(&config) };
-            let (telemetry, schemas) = (telemetry.clone(), Arc::new(schemas));
+            let (settings, telemetry) = (settings(&config), telemetry.clone());
             let engine =
                 Engine::connect(&config, settings, catalog, schemas, telemetry, status.clone(), stop.clone()).unwrap();
             Self { status, stop, running: engine.start().unwrap(), _scratch: scratch }

@@ -35,10 +35,9 @@ impl<W: World> Worker<'_, W> {
             let due = since(self.committed_at) >= CLOCK_COMMIT && self.owned.values().any(Owned::is_clock_dirty);
             return if due { self.commit() } else { Ok(()) };
         };
-        let n_records: usize = self.owned.values().map(|owned| owned.pending.n_records).sum();
         let n_changes: usize = self.owned.values().map(|owned| owned.pending.changes.len()).sum();
         let is_full = since(begun) >= settings.commit_interval
-            || n_records >= settings.commit_max_events
+            || self.n_pending_records() >= settings.commit_max_events
             || n_changes >= CHANGES_MAX;
         let has_rested = self.under_way.is_none() && self.rest().is_zero();
         if is_full || (self.is_drained() && !self.is_busy && has_rested) { self.commit() } else { Ok(()) }
@@ -58,8 +57,10 @@ impl<W: World> Worker<'_, W> {
         }
     }
 
-    /// Throws away what was sent and is not going to be committed, because whose it is is put down.
-    pub(super) fn throw_away_sent(&mut self) -> Result<(), WorkerError> {
+    /// Waits for the end of the commit under way, and throws away what was sent ahead of the next one: there is to be none,
+    /// because whose it is is put down.
+    pub(super) fn conclude_without_more(&mut self) -> Result<(), WorkerError> {
+        self.conclude()?;
         if self.producer.as_mut().is_some_and(|producer| producer.abort().is_err()) {
             self.renew_producer()?;
         }

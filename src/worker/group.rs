@@ -146,7 +146,7 @@ impl<W: World> Worker<'_, W> {
     /// what was sent ahead is thrown away. Should a store fail, the next owner reads the changelog. A transaction that is
     /// refused stops us here as anywhere: it is still open, and must not become part of the next one.
     fn commit_before_leaving(&mut self, lost: bool) -> Result<(), WorkerError> {
-        let result = if lost { self.conclude().and_then(|()| self.throw_away_sent()) } else { self.commit_all() };
+        let result = if lost { self.conclude_without_more() } else { self.commit_all() };
         match result {
             Err(WorkerError::Store(error)) => {
                 tracing::warn!(worker = self.index, %error, "committing before the partitions are put down");

@@ -239,8 +239,7 @@ impl<W: World> Worker<'_, W> {
         let Some(path) = damage.beyond_repair().map(PathBuf::from) else { return Err(error) };
         tracing::warn!(worker = self.index, %error, "filling the store again from the changelog");
         let numbers = self.numbers();
-        self.conclude()?;
-        self.throw_away_sent()?;
+        self.conclude_without_more()?;
         self.stop_restoring();
         self.put_down();
         self.engine.stores.destroy(&path)?;
@@ -325,7 +324,7 @@ impl<W: World> Worker<'_, W> {
 
     /// Applies what is next in each partition.
     fn apply(&mut self) -> Result<(), WorkerError> {
-        let began = now();
+        let (began, n_before) = (now(), self.n_pending_records());
         self.look_at_clock();
         // Not more than a transaction is to hold.
         let turn = TURN.min(self.engine.settings.commit_max_events);
@@ -335,11 +334,23 @@ impl<W: World> Worker<'_, W> {
             self.is_busy |= wants == Wants::Turn;
             self.wants.insert(*number, wants);
         }
-        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
-            self.uncommitted_since = Some(began);
+        self.note_uncommitted(began);
+        if self.n_pending_records() > n_before {
             self.metrics.processing_seconds(since(began).as_secs_f64());
         }
         Ok(())
+    }
+
+    /// Notes since when there is something to commit.
+    fn note_uncommitted(&mut self, began: Instant) {
+        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
+            self.uncommitted_since = Some(began);
+        }
+    }
+
+    /// How many records are taken in and not committed.
+    fn n_pending_records(&self) -> usize {
+        self.owned.values().map(|owned| owned.pending.n_records).sum()
     }
 
     /// How old news of a topic's end is goes by the wall clock, as messages do; if that was set, nobody knows.
@@ -396,9 +407,7 @@ impl<W: World> Worker<'_, W> {
                 self.is_busy |= !owned.keep_time(read_until.saturating_sub(grace_ms))?;
             }
         }
-        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
-            self.uncommitted_since = Some(now());
-        }
+        self.note_uncommitted(now());
         Ok(())
     }
 
@@ -410,9 +419,7 @@ impl<W: World> Worker<'_, W> {
             self.is_busy |= owned.refresh_percentiles(limit, exchange, partitions)?;
             self.is_busy |= owned.forget_idle(limit)?;
         }
-        if self.uncommitted_since.is_none() && self.owned.values().any(Owned::is_dirty) {
-            self.uncommitted_since = Some(now());
-        }
+        self.note_uncommitted(now());
         Ok(())
     }
 
