@@ -11,6 +11,9 @@ use crate::broker::Broker;
 use crate::change::{Decode, decode_ours, decode_theirs};
 use crate::process::Child;
 
+/// Who warms the broker up.
+const WARM_UP: &str = "warm-up";
+
 /// What is asked of each.
 pub(crate) struct Task<'b> {
     pub(crate) broker: &'b Broker,
@@ -38,24 +41,33 @@ pub(crate) struct Contender {
 /// Starts the one of that name.
 pub(crate) fn start(name: &str, task: &Task<'_>) -> Result<Contender> {
     match name {
-        "segue" => segue(task),
+        "segue" => segue(task, "segue", ""),
         "bare" => bare(task),
         "streams" => streams(task),
         _ => bail!("nobody is called {name}: there are bare, segue and streams"),
     }
 }
 
+/// Somebody to warm the broker up: segue, under another name and with topics of its own.
+pub(crate) fn warm_up(task: &Task<'_>) -> Result<Contender> {
+    segue(
+        task,
+        WARM_UP,
+        "topics: {changes: warm-changes, memberships: warm-memberships, dead_letters: warm-dead-letters}\n",
+    )
+}
+
 /// `segue run`.
-fn segue(task: &Task<'_>) -> Result<Contender> {
+fn segue(task: &Task<'_>, name: &'static str, topics: &str) -> Result<Contender> {
     let segue = task.programs.join("segue");
-    let config = task.directory.join("segue.yaml");
+    let config = task.directory.join(format!("{name}.yaml"));
     fs::write(
         &config,
         format!(
-            "application: {{id: segue, definitions: {}, data_dir: {}, workers: {}}}\n\
+            "application: {{id: {name}, definitions: {}, data_dir: {}, workers: {}}}\n{topics}\
              kafka: {{brokers: \"{}\"}}\ncommit: {{interval: {}ms}}\nhttp: {{listen: \"127.0.0.1:0\"}}\n",
             fs::canonicalize(task.definitions)?.display(),
-            task.directory.join("segue-data").display(),
+            task.directory.join(format!("{name}-data")).display(),
             task.workers,
             task.broker.address(),
             task.commit_ms,
@@ -68,9 +80,9 @@ fn segue(task: &Task<'_>) -> Result<Contender> {
     let mut command = Command::new(&segue);
     command.args(["run", "--config"]).arg(&config);
     Ok(Contender {
-        name: "segue",
-        child: Child::start("segue", &command, task.directory)?,
-        group: "segue",
+        name,
+        child: Child::start(name, &command, task.directory)?,
+        group: name,
         changelog: "segue-changelog",
         changes: Some(("segment-changes", decode_ours)),
     })

@@ -54,6 +54,9 @@ struct Args {
     /// Threads of each contender
     #[arg(long, default_value_t = 1)]
     workers: u32,
+    /// Events that warm the broker up before anybody is measured
+    #[arg(long, default_value_t = 2_000_000)]
+    warm_up: i64,
     /// Time between commits, milliseconds
     #[arg(long, default_value_t = 100)]
     commit_ms: u32,
@@ -134,6 +137,12 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     tell(&format!("published {} MB", n_bytes / 1_000_000));
     let programs = args.programs.clone().map_or_else(build_directory, Ok)?;
     let places = (args.definitions.clone(), programs);
+    if args.warm_up > 0 {
+        tell("warming the broker up");
+        let mut contender = contender::warm_up(&task(args, broker, directory, &places))?;
+        measure::follow(broker, &mut contender, args.warm_up)?;
+        end(contender)?;
+    }
     let mut all = Vec::new();
     let mut restarts = Vec::new();
     for name in &args.only {

@@ -40,6 +40,16 @@ struct Look {
     cpu: f64,
 }
 
+/// Waits until a contender has committed so many events, or all.
+pub(crate) fn follow(broker: &Broker, contender: &mut Contender, n_events: i64) -> Result<()> {
+    let progress = Progress::of(broker, contender.group)?;
+    while progress.committed()? < n_events.min(progress.end) {
+        contender.child.expect_running()?;
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
 /// Watches a contender until it has committed everything.
 pub(crate) fn measure(broker: &Broker, contender: &mut Contender) -> Result<Figures> {
     let Contender { name, child, group, changelog, changes } = contender;

@@ -99,12 +99,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let server = Server::start(&config.http, sources.clone());
     let server = server.with_context(|| format!("cannot listen on {}", config.http.listen))?;
     let time_zone = config.application.timezone.0.clone();
-    sources.defined_by(DefinitionFiles {
-        files: definitions(),
-        directory: None,
-        schemas: schemas.clone(),
-        time_zone,
-    });
+    sources.defined_by(DefinitionFiles { files: definitions(), directory: None, schemas: schemas.clone(), time_zone });
     let engine = Engine::connect(
         &config,
         settings,

@@ -231,7 +231,7 @@ impl<W: World> Restore<'_, W> {
                 })
             }
             Some(stored) if wall_ms().saturating_sub(stored.written_at) <= TRUSTED_MS => Ok((store, Some(stored))),
-            _ if extent.low > 0 && extent.low < extent.high => Err(RestoreError::Removed {
+            _ if extent.low > 0 => Err(RestoreError::Removed {
                 partition: self.partition,
                 path: self.path.display().to_string(),
                 changelog: self.changelog.to_owned(),

@@ -111,9 +111,12 @@ impl<S: Store> Customers<S> {
         let entry = &mut self.slots[slot];
         entry.unsaved = false;
         let deadline = entry.customer.deadline.filter(|_| !entry.removed);
-        if entry.stored_deadline != deadline {
-            (entry.stored_deadline, entry.loaded_deadline) = (deadline, None);
-            let deadline = deadline.unwrap_or(i64::MAX);
+        if std::mem::replace(&mut entry.stored_deadline, deadline) != deadline {
+            entry.loaded_deadline = None;
+        }
+        // Where it does not come up by itself any more, the store is to be looked through from there on again: the customer
+        // may leave memory.
+        if let Some(deadline) = deadline.filter(|_| entry.loaded_deadline.is_none()) {
             self.passed = self.passed.min(deadline);
             self.fetched_to.take_if(|(instant, _)| *instant >= deadline);
         }

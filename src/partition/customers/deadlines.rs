@@ -50,10 +50,15 @@ impl<S: Store> Customers<S> {
                     self.list_anew();
                 }
                 (_, Some(instant)) => {
-                    if let Some(slot) = self.load_fetched()?.filter(|slot| self.is_due(*slot, instant)) {
+                    let slot = self.load_fetched()?;
+                    if let Some(slot) = slot.filter(|slot| self.is_due(*slot, instant)) {
                         return Ok(Some((instant, slot)));
                     }
                     self.fetched_to = self.fetched.pop_front();
+                    // It does not come up again, should the customer's deadline come back to it.
+                    if let Some(slot) = slot {
+                        self.slots[slot].loaded_deadline.take_if(|loaded| *loaded == instant);
+                    }
                 }
                 _ => {
                     self.passed = self.passed.max(now);

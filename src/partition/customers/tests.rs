@@ -46,3 +46,20 @@ fn a_deadline_behind_those_that_are_done_is_found_once_it_is_stored() {
     commit(&mut customers);
     assert_eq!(due(&mut customers, 30), Some((15, "a".to_owned())));
 }
+
+/// It moves on before it comes up, so that it comes up in vain, and then back: as of an instant that the clock has passed.
+#[test]
+fn a_deadline_that_comes_back_is_found_in_memory_and_in_the_store() {
+    for leaves_memory in [false, true] {
+        let mut customers = customers();
+        set(&mut customers, "a", 10);
+        commit(&mut customers);
+        set(&mut customers, "a", 50);
+        assert_eq!(due(&mut customers, 30), None);
+        set(&mut customers, "a", 10);
+        if leaves_memory {
+            commit(&mut customers);
+        }
+        assert_eq!(due(&mut customers, 30), Some((10, "a".to_owned())), "leaves memory: {leaves_memory}");
+    }
+}

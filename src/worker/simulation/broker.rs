@@ -356,6 +356,11 @@ impl Broker {
         }
     }
 
+    /// Whether anything was committed of any partition.
+    pub(super) fn has_commits(&self) -> bool {
+        !self.commits.is_empty()
+    }
+
     /// What was committed of a partition, in order.
     pub(super) fn commits(&self, partition: i32) -> &[Committed] {
         self.commits.get(&partition).map_or(&[], Vec::as_slice)

@@ -80,6 +80,8 @@ impl Run {
             Ruin::BeginningRemoved => self.remove_beginning(),
             Ruin::EndLost if !self.lose_end() => return,
             Ruin::EndLost => {}
+            // Where there is no state yet, everything begins with as many as there are then.
+            Ruin::PartitionAdded(_) if !self.scene.broker().has_commits() => return,
             Ruin::PartitionAdded(to) => self.add_partition(to),
         }
         self.ruin = Ruins { ahead: None, struck: Some(ruin) };
