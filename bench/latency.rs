@@ -13,11 +13,12 @@ use rdkafka::{Offset, TopicPartitionList};
 use segue::wire::schema::SchemaSet;
 use serde::Serialize;
 
-use crate::broker::{Broker, INPUTS, Progress};
+use crate::broker::{Broker, INPUTS};
 use crate::chance::Chance;
 use crate::change::Decode;
 use crate::contender::Contender;
 use crate::encode::Encoder;
+use crate::measure::follow;
 use crate::traffic::{Event, Kind, customer_id};
 
 /// Every event is a new customer's click: it enters `new_customer` at once, and leaves `briefly` after this.
@@ -67,11 +68,7 @@ pub(crate) fn publish_waiting(broker: &Broker, count: u64) -> Result<()> {
 
 /// Sends `rate` events a second for `seconds`, and watches the changes come out.
 pub(crate) fn measure(broker: &Broker, contender: &mut Contender, rate: u64, seconds: u64) -> Result<Vec<Latency>> {
-    let progress = Progress::of(broker, contender.group)?;
-    while progress.committed()? < progress.end {
-        contender.child.expect_running()?;
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    follow(broker, contender, i64::MAX)?;
     let (topic, decode) = contender.changes.context("the bare loop tells no changes")?;
     let consumer = subscribe(broker, topic)?;
     let is_over = AtomicBool::new(false);

@@ -28,7 +28,7 @@ use super::world::{StoreOf, World};
 /// the simulation all of that takes seconds.
 pub(super) const TRUSTED_MS: i64 = if cfg!(test) { 3_000 } else { 20 * 3_600_000 };
 /// How long nothing may come from the changelog. An abandoned transaction is ended by the broker well before.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A partition cannot be brought to the point where its input goes on.
 #[derive(Debug, thiserror::Error)]

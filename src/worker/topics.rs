@@ -1,7 +1,6 @@
 //! The topics: those that come in must fit together and to the state, those that we write are made when they are missing.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
 
 use crate::kafka::changelog::Extent;
 use crate::kafka::log::{Log, Place};
@@ -10,11 +9,9 @@ use crate::kafka::{Clients, KafkaError, Stop, patiently};
 use crate::telemetry::Telemetry;
 
 use super::marker::{MARKER_KEY, Marker};
-use super::restore::RestoreError;
+use super::restore::{PATIENCE, RestoreError};
 use super::settings::Settings;
 
-/// How long nothing may come from the changelog.
-const PATIENCE: Duration = Duration::from_mins(2);
 /// Markers are looked for in so many offsets at the end of a partition; in more if there is none.
 const NEAR_END: i64 = 10_000;
 
@@ -111,8 +108,7 @@ fn some_marker(clients: &impl Log, place: Place<'_>, stop: &Stop) -> Result<Opti
         let mut found = None;
         clients.read(place, Extent { low: from, high: until }, stop, |entry| {
             // One that cannot be read is found again, and told of, when its partition is restored.
-            let marker = entry.value.filter(|_| entry.key == MARKER_KEY).and_then(|value| Marker::decode(value).ok());
-            found = marker;
+            found = entry.value.filter(|_| entry.key == MARKER_KEY).and_then(|value| Marker::decode(value).ok());
             if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if found.is_some() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 
 use super::group::{Client, Group};
-use super::partition::{Partition, Sent, Slot, SlotState};
+use super::partition::{Partition, Sent, SlotState};
 use super::random::Random;
 use super::rules::Break;
 use super::run::PARTITIONS;
@@ -94,8 +94,6 @@ pub(super) struct Broker {
     /// What was committed of each partition, in order.
     commits: BTreeMap<i32, Vec<Committed>>,
     changelog: String,
-    /// The partition of the changelog whose end was lost.
-    lost: Option<i32>,
     /// Who committed offsets of a partition in a generation.
     owners: BTreeMap<(i32, i32), String>,
     pub(super) complaints: Vec<String>,
@@ -307,7 +305,7 @@ impl Broker {
                 let former = former.map_or(0, |commit| commit.marker.transaction);
                 let customers = std::mem::take(&mut customers);
                 self.commits.entry(partition).or_default().push(Committed { marker, customers });
-                if self.lost == Some(partition) {
+                if self.partition(&self.changelog, partition).has_lost() {
                     self.complain(format!("I8 partition {partition} goes on though its changelog has lost its end"));
                 }
                 if found != former + 1 {
@@ -320,40 +318,33 @@ impl Broker {
         }
     }
 
-    /// The last marker that readers of the changelog see.
-    pub(super) fn last_marker(&self, partition: i32) -> Option<Marker> {
-        let markers = self.partition(&self.changelog, partition).committed();
-        let last = markers.filter(|(_, slot)| slot.record.key.as_deref() == Some(MARKER_KEY)).last();
-        last.map(|(_, slot)| Marker::decode(slot.record.value.as_deref().unwrap_or_default()).unwrap())
+    /// The markers that readers of the changelog see, in order, and where they are.
+    pub(super) fn markers(&self, partition: i32) -> impl Iterator<Item = (i64, Marker)> {
+        let records = self.partition(&self.changelog, partition).committed();
+        let markers = records.filter(|(_, slot)| slot.record.key.as_deref() == Some(MARKER_KEY));
+        markers.map(|(at, slot)| (at, Marker::decode(slot.record.value.as_deref().unwrap_or_default()).unwrap()))
     }
 
     /// A partition of the changelog loses what lies behind one of its markers, if that is of records taken in; whether it did.
     pub(super) fn lose_end(&mut self, partition: i32, random: &mut Random) -> bool {
-        let Some(last) = self.last_marker(partition) else { return false };
+        let Some((_, last)) = self.markers(partition).last() else { return false };
         let log = self.partition(&self.changelog, partition);
         if log.stable() < log.high() {
             return false;
         }
-        let is_earlier = |slot: &Slot| {
-            let value = slot.record.value.as_deref().unwrap_or_default();
-            slot.record.key.as_deref() == Some(MARKER_KEY) && Marker::decode(value).unwrap().offsets != last.offsets
-        };
-        let earlier: Vec<i64> =
-            log.committed().filter(|(_, slot)| is_earlier(slot)).map(|(offset, _)| offset).collect();
+        let earlier = self.markers(partition).filter(|(_, marker)| marker.offsets != last.offsets);
+        let earlier: Vec<i64> = earlier.map(|(offset, _)| offset).collect();
         if earlier.is_empty() {
             return false;
         }
         let end = *random.pick(&earlier) + 1;
         self.partition_mut(&self.changelog.clone(), partition).lose_from(end);
-        self.lost = Some(partition);
         true
     }
 
     /// Everything is as it was before an end was lost, to compare with.
     pub(super) fn put_back(&mut self) {
-        if let Some(partition) = self.lost {
-            self.partition_mut(&self.changelog.clone(), partition).put_back();
-        }
+        self.topics.values_mut().flatten().for_each(Partition::put_back);
     }
 
     /// Whether anything was committed of any partition.

@@ -41,7 +41,7 @@ impl Member {
         let broker = self.scene().broker();
         let mut offsets = Offsets::new();
         for number in partitions {
-            let marker = broker.last_marker(*number);
+            let marker = broker.markers(*number).last().map(|(_, marker)| marker);
             let of_topic = |topic| marker.as_ref().and_then(|marker| marker.offsets.get(topic)).copied();
             let known = self.topics.iter().enumerate();
             offsets.extend(known.filter_map(|(lane, topic)| Some(((lane, *number), of_topic(topic)?))));

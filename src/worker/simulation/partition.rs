@@ -79,6 +79,11 @@ impl Partition {
         self.lost = Some((end, self.slots.split_off(end)));
     }
 
+    /// Whether it has lost its end.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost.is_some()
+    }
+
     /// Is as it was before that.
     pub(super) fn put_back(&mut self) {
         if let Some((end, lost)) = self.lost.take() {

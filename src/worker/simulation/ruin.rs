@@ -87,9 +87,13 @@ impl Run {
         self.ruin = Ruins { ahead: None, struck: Some(ruin) };
     }
 
+    fn any_partition(&mut self) -> i32 {
+        i32::try_from(self.random.between(0, i64::from(PARTITIONS) - 1)).unwrap()
+    }
+
     /// Whether there was something to lose.
     fn lose_end(&mut self) -> bool {
-        let number = i32::try_from(self.random.below(3)).unwrap();
+        let number = self.any_partition();
         if !self.scene.broker().lose_end(number, &mut self.random) {
             return false;
         }
@@ -114,8 +118,7 @@ impl Run {
     }
 
     fn remove_beginning(&mut self) {
-        let number = self.random.between(0, i64::from(PARTITIONS) - 1);
-        let number = i32::try_from(number).unwrap();
+        let number = self.any_partition();
         let mut broker = self.scene.broker();
         let changelog = broker.partition_mut("segue-changelog", number);
         changelog.low = self.random.between(0, changelog.high());
