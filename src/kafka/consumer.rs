@@ -7,6 +7,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -26,6 +27,9 @@ use super::{Clients, GroupProtocol, KafkaError};
 
 /// How long a question to a broker may take.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long closing a consumer may take.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// How soon the group does without a member that is silent, and how often one speaks.
 const SESSION: [(&str, &str); 2] = [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "1000")];
@@ -78,17 +82,22 @@ pub struct Progress {
 /// throw away what was fetched ahead, again and again.)
 pub struct Consumer {
     inner: Arc<BaseConsumer<Context>>,
+    /// Made when they are first asked for, by lane and partition.
+    queues: Vec<Vec<OnceCell<PartitionQueue<Context>>>>,
+    /// Dropped when those before have let go of what it closes, and at once.
+    _closing: Closing,
     /// Asks what the broker holds, over connections of its own: a broker answers what comes over one connection in order,
     /// and a fetch that finds nothing is answered late.
     asking: BaseConsumer,
     topics: Vec<String>,
-    /// Made when they are first asked for, by lane and partition.
-    queues: Vec<Vec<OnceCell<PartitionQueue<Context>>>>,
     /// Who waits for records.
     waiting: Thread,
     /// Where the broker shares the partitions out.
     handover: Option<Handover>,
 }
+
+/// Closes a consumer, for which librdkafka may take for ever.
+struct Closing(Option<Arc<BaseConsumer<Context>>>);
 
 /// A fetched record, in librdkafka's memory.
 pub struct Message<'c> {
@@ -163,14 +172,17 @@ fn leave(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
 impl Drop for Consumer {
     fn drop(&mut self) {
         self.inner.context().closing.store(true, Ordering::Relaxed);
-        // What the group decided last is answered while somebody listens: on closing, librdkafka may end between an answer and
-        // its receipt, and then waits for ever.
+        // What the group decided last is answered while somebody listens. What is not taken in before librdkafka closes is
+        // void, and whoever answers it then waits for ever.
         while self.inner.poll(Duration::ZERO).is_some() {}
+        let events = std::mem::take(&mut *self.inner.context().lock());
         let Some(handover) = &self.handover else {
-            return leave(&self.inner, &TopicPartitionList::new());
+            if !events.is_empty() {
+                leave(&self.inner, &TopicPartitionList::new());
+            }
+            return;
         };
         // What the group waits for would be waited for on closing.
-        let events = std::mem::take(&mut *self.inner.context().lock());
         for event in events {
             match event {
                 RawEvent::Assign(given) => handover.take(&self.inner, given),
@@ -182,6 +194,30 @@ impl Drop for Consumer {
             tracing::warn!(%error, "leaving the group");
         }
     }
+}
+
+impl Drop for Closing {
+    /// The group may decide something in the moment between our last look and the close, to which the answer never returns
+    /// (<https://github.com/confluentinc/librdkafka/issues/4884>). By then all is put down, and a static member says nothing
+    /// to the group when it goes: what is left is a thread that sleeps.
+    fn drop(&mut self) {
+        let consumer = self.0.take();
+        if !within(CLOSE, move || drop(consumer)) {
+            tracing::warn!("the client library does not close the consumer: going without it");
+        }
+    }
+}
+
+/// Does something in a thread of its own; whether it was done in time.
+fn within(limit: Duration, act: impl FnOnce() + Send + 'static) -> bool {
+    let (sender, done) = channel();
+    let act = move || {
+        act();
+        // Nobody who has given it up waits.
+        let _ = sender.send(());
+    };
+    let thread = std::thread::Builder::new().name("closing".to_owned());
+    thread.spawn(act).is_ok() && done.recv_timeout(limit).is_ok()
 }
 
 impl Consumer {
@@ -234,8 +270,10 @@ impl Consumer {
         let topics: Vec<_> = membership.topics.iter().map(String::as_str).collect();
         inner.subscribe(&topics).map_err(|error| KafkaError::of(what(), &error))?;
         let queues = || (0..membership.partitions).map(|_| OnceCell::new()).collect();
+        let inner = Arc::new(inner);
         Ok(Self {
-            inner: Arc::new(inner),
+            _closing: Closing(Some(Arc::clone(&inner))),
+            inner,
             asking,
             topics: membership.topics.clone(),
             queues: topics.iter().map(|_| queues()).collect(),
@@ -498,5 +536,21 @@ impl LogMessage for Message<'_> {
     fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
         let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);
         headers.map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ends_is_given_up() {
+        let (open, never) = channel::<()>();
+        let wait = move || {
+            let _ = never.recv();
+        };
+        assert!(!within(Duration::from_millis(10), wait));
+        drop(open);
+        assert!(within(Duration::from_mins(1), || ()));
     }
 }
