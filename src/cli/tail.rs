@@ -1,6 +1,5 @@
 //! `segue tail`: changes as they happen, in words.
 
-use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,9 +10,9 @@ use crate::config::{Config, duration_ms};
 use crate::definition;
 use crate::engine::catalog::Catalog;
 use crate::kafka::reader::{From, Reader, Received};
-use crate::kafka::registry::{Lookup, Registry};
+use crate::kafka::registry::Registry;
 use crate::kafka::{Clients, Stop};
-use crate::wire::told::{ChangeReader, ToldError};
+use crate::worker::changes::Changes;
 
 use super::clock::now_ms;
 use super::exit::{Blame as _, Exit, Failure};
@@ -64,7 +63,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
     let stop = Stop::default();
     end_on_signals(&stop)?;
-    let mut changes = Changes::connect(&config, &stop)?;
+    let url = config.schemas.registry.0.as_str();
+    let registry = if url.is_empty() { None } else { Some(Registry::connect(url, &stop)?) };
+    let mut changes = Changes::new(registry, stop.clone())?;
     let words = Words::new(catalog(&config).as_ref());
     let from = match args.since {
         _ if args.from_beginning => From::Beginning,
@@ -75,8 +76,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let mut n_told = 0;
     while !stop.is_requested() && n_told < args.limit && !(args.no_follow && reader.is_at_end()) {
         let Some(received) = reader.next(PATIENCE)? else { continue };
-        let change = match changes.read(&received) {
-            Ok(change) => change,
+        let change = match changes.read(received.value.as_deref().unwrap_or_default()) {
+            Ok(change) => Value::Object(change),
             Err(error) => {
                 let Received { partition, offset, .. } = received;
                 writeln!(io::stderr(), "{} {partition}:{offset}: {error}", config.topics.changes)?;
@@ -111,52 +112,4 @@ fn catalog(config: &Config) -> Option<Catalog> {
     let zone = config.application.timezone.0.clone();
     let definitions = definition::load(&config.application.definitions, schemas.schemas(), zone).ok()?;
     Some(definitions.catalog)
-}
-
-/// Reads change records, asking the registry for schemas where there is one.
-struct Changes {
-    reader: ChangeReader,
-    registry: Option<Registry>,
-    unknown: HashMap<u32, String>,
-    stop: Stop,
-}
-
-impl Changes {
-    fn connect(config: &Config, stop: &Stop) -> Result<Self, Failure> {
-        let url = config.schemas.registry.0.as_str();
-        let registry = if url.is_empty() { None } else { Some(Registry::connect(url, stop)?) };
-        Ok(Self { reader: ChangeReader::new()?, registry, unknown: HashMap::new(), stop: stop.clone() })
-    }
-
-    fn read(&mut self, received: &Received) -> Result<Value, anyhow::Error> {
-        let value = received.value.as_deref().unwrap_or_default();
-        match self.reader.read(value) {
-            Err(ToldError::NeedsSchema(id)) => {
-                self.learn(id)?;
-                Ok(self.reader.read(value)?)
-            }
-            read => Ok(read?),
-        }
-    }
-
-    /// Asks the registry for a schema, and waits for it.
-    fn learn(&mut self, id: u32) -> Result<(), anyhow::Error> {
-        const AGAIN: Duration = Duration::from_millis(20);
-        if let Some(why) = self.unknown.get(&id) {
-            anyhow::bail!("schema id {id}: {why}");
-        }
-        let Some(registry) = &self.registry else {
-            anyhow::bail!("its schema has the id {id} in a registry, and `schemas.registry` names none");
-        };
-        loop {
-            match registry.schema(id) {
-                Lookup::Known(schema) => return Ok(self.reader.learn(id, &schema.schema, &schema.references)?),
-                Lookup::Unknown(why) => {
-                    self.unknown.insert(id, why.to_string());
-                    anyhow::bail!("schema id {id}: {why}");
-                }
-                Lookup::Pending => self.stop.sleep(AGAIN)?,
-            }
-        }
-    }
 }

@@ -133,7 +133,8 @@ impl Registry {
         self.shared.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Registers a schema under a subject, unless it is there already; gives its id. Waits out an outage.
+    /// Registers a schema under a subject, unless it is there already; gives its id, which is known from then on. Waits out an
+    /// outage.
     ///
     /// # Errors
     /// When the registry refuses, for one because it is not compatible, or when `stop` is requested.
@@ -141,7 +142,12 @@ impl Registry {
         let path = format!("/subjects/{subject}/versions");
         let body = json!({ "schema": schema, "schemaType": "AVRO" });
         match self.shared.insist(|| self.shared.ask(|client, url| client.post(format!("{url}{path}")).json(&body)))? {
-            Answer::Yes(answer) => identity(&answer).ok_or_else(|| odd(&path)),
+            Answer::Yes(answer) => {
+                let id = identity(&answer).ok_or_else(|| odd(&path))?;
+                let registered = RegisteredSchema { schema: schema.to_owned(), references: Vec::new() };
+                self.shared.known().insert(id, State::Known(Arc::new(registered)));
+                Ok(id)
+            }
             Answer::No(why) => Err(refused(&format!("registering {subject}"), why)),
         }
     }

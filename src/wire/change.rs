@@ -1,10 +1,6 @@
 //! What goes out: changes and memberships, as JSON lines and as Avro.
 
-mod read;
-
 use sha2::{Digest, Sha256};
-
-pub use read::{ChangeReader, NoChange};
 
 use super::text::{binary, push_instant, push_json, push_json_text, push_value, whole};
 use crate::engine::effects::{Cause, Change};

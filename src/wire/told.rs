@@ -1,4 +1,4 @@
-//! Changes read back by people's tools: whatever their form, the JSON that [`write_json`](super::change::write_json) writes.
+//! Changes read back: whatever their form, the object that [`write_json`](super::change::write_json) writes.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,8 @@ pub struct ChangeReader {
     ours: Schema,
     /// As this version writes it, and as the first ones did.
     ours_fingerprints: [[u8; 8]; 3],
-    writers: HashMap<u32, Schema>,
+    /// By their ids in the registry; `None` for what is ours as well.
+    writers: HashMap<u32, Option<Schema>>,
 }
 
 impl ChangeReader {
@@ -54,7 +55,8 @@ impl ChangeReader {
     /// # Errors
     /// When it is no schema.
     pub fn learn(&mut self, id: u32, schema: &str, references: &[String]) -> Result<(), ToldError> {
-        self.writers.insert(id, parse_writer(schema, references).map_err(ToldError::Unreadable)?);
+        let writer = parse_writer(schema, references).map_err(ToldError::Unreadable)?;
+        self.writers.insert(id, Some(writer).filter(|writer| *writer != self.ours));
         Ok(())
     }
 
@@ -62,25 +64,35 @@ impl ChangeReader {
     ///
     /// # Errors
     /// When it holds none, or when its schema has to be learnt first.
-    pub fn read(&self, value: &[u8]) -> Result<Value, ToldError> {
+    pub fn read(&self, value: &[u8]) -> Result<Map<String, Value>, ToldError> {
         let unreadable = |error: &dyn std::fmt::Display| ToldError::Unreadable(error.to_string());
         let (writer, mut body) = match frame(value).map_err(|error| unreadable(&error))? {
             Frame::Json(text) => return serde_json::from_slice(text).map_err(|error| unreadable(&error)),
-            Frame::SingleObject { fingerprint, body } if self.ours_fingerprints.contains(&fingerprint) => {
-                (&self.ours, body)
-            }
+            Frame::SingleObject { fingerprint, body } if self.ours_fingerprints.contains(&fingerprint) => (&None, body),
             Frame::SingleObject { .. } => return Err(ToldError::OtherVersion),
             Frame::Registry { schema_id, body } => {
                 (self.writers.get(&schema_id).ok_or(ToldError::NeedsSchema(schema_id))?, body)
             }
         };
-        let reader = GenericDatumReader::builder(writer).reader_schema(&self.ours).build();
+        let reader = match writer {
+            None => GenericDatumReader::builder(&self.ours).build(),
+            Some(writer) => GenericDatumReader::builder(writer).reader_schema(&self.ours).build(),
+        };
         let datum = reader.and_then(|reader| reader.read_value(&mut body));
-        Ok(json_of(datum.map_err(|error| unreadable(&error))?))
+        match datum.map_err(|error| unreadable(&error))? {
+            Avro::Record(fields) => Ok(object(fields)),
+            _ => Err(unreadable(&"it is not a record")),
+        }
     }
 }
 
-/// The same as JSON: instants as text, and fields that are null left out, as `write_json` does.
+/// The fields of a record but those that are null, as `write_json` has them.
+fn object(fields: Vec<(String, Avro)>) -> Map<String, Value> {
+    let fields = fields.into_iter().map(|(name, value)| (name, json_of(value)));
+    fields.filter(|(_, value)| !value.is_null()).collect()
+}
+
+/// The same as JSON, instants as text.
 fn json_of(value: Avro) -> Value {
     match value {
         Avro::Null => Value::Null,
@@ -94,10 +106,7 @@ fn json_of(value: Avro) -> Value {
         Avro::Union(_, inner) => json_of(*inner),
         Avro::Array(items) => items.into_iter().map(json_of).collect(),
         Avro::Map(entries) => entries.into_iter().map(|(name, value)| (name, json_of(value))).collect(),
-        Avro::Record(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| (name, json_of(value)));
-            Value::Object(fields.filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>())
-        }
+        Avro::Record(fields) => Value::Object(object(fields)),
         // No change record has any of the other types.
         _ => Value::Null,
     }
@@ -125,7 +134,12 @@ mod tests {
                 origin: Origin { topic: "purchases".into(), partition: 3, offset: 9 },
             },
             why: vec![Reason { condition: "did(purchase)".into(), value: Computed::Bool(true) }],
-            traits: vec![("favourite".into(), Computed::Text("running".into())), ("city".into(), Computed::Unknown)],
+            traits: vec![
+                ("favourite".into(), Computed::text("running")),
+                ("city".into(), Computed::Unknown),
+                ("spent".into(), Computed::Number("12.5".parse().unwrap())),
+                ("tags".into(), Computed::List(vec![Computed::text("a"), Computed::text("b")].into())),
+            ],
         }
     }
 
@@ -150,6 +164,18 @@ mod tests {
             check(Header::SingleObject(ours), None).unwrap();
         }
         check(Header::Registry(7), Some(7)).unwrap();
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_read_by_its_schema() {
+        let first =
+            CHANGE_SCHEMA.replacen("\"fields\": [", "\"fields\": [{\"name\": \"now_gone\", \"type\": \"int\"},", 1);
+        let mut bytes = Vec::new();
+        write_avro(&change(), Header::Registry(7), &mut bytes);
+        bytes.insert(5, 84);
+        let mut reader = ChangeReader::new().unwrap();
+        reader.learn(7, &first, &[]).unwrap();
+        assert_eq!(reader.read(&bytes).unwrap()["customer_id"], "ada");
     }
 
     #[test]

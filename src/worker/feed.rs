@@ -11,10 +11,11 @@ use serde_json::{Map, Value as Json};
 use tokio::sync::broadcast;
 
 use crate::kafka::partitioner::partition_of;
+use crate::kafka::registry::Registry;
 use crate::kafka::tail::{Record, Tail};
 use crate::kafka::{Clients, KafkaError, Stop, patiently};
-use crate::wire::change::{ChangeReader, NoChange};
 
+use super::changes::Changes;
 use super::clock::{now, since};
 
 /// The latest changes that are kept.
@@ -73,6 +74,7 @@ pub struct Feed(Arc<Shared>);
 struct Shared {
     clients: Clients,
     topic: String,
+    registry: Option<Registry>,
     stop: Stop,
     live: Mutex<Option<Live>>,
 }
@@ -98,14 +100,14 @@ pub struct Following {
 
 impl Feed {
     /// The feed of a topic of changes. Nothing is read before someone follows.
-    pub fn new(clients: Clients, topic: &str, stop: Stop) -> Self {
-        Self(Arc::new(Shared { clients, topic: topic.to_owned(), stop, live: Mutex::new(None) }))
+    pub fn new(clients: Clients, topic: &str, registry: Option<Registry>, stop: Stop) -> Self {
+        Self(Arc::new(Shared { clients, topic: topic.to_owned(), registry, stop, live: Mutex::new(None) }))
     }
 
     /// The feed of a broker that is not there, for those who are handed changes otherwise.
     #[cfg(test)]
     pub fn of_nobody() -> Self {
-        Self::new(Clients::nowhere(), "changes", Stop::default())
+        Self::new(Clients::nowhere(), "changes", None, Stop::default())
     }
 
     /// Whether the process is ending.
@@ -139,7 +141,7 @@ impl Feed {
     /// When the broker does not answer.
     pub fn of_customer(&self, customer_id: &str, limit: usize) -> Result<Past, KafkaError> {
         let tail = Tail::connect(&self.0.clients, &self.0.topic)?;
-        let reader = reader()?;
+        let mut reader = self.0.reader()?;
         let n_partitions = tail.n_partitions()?;
         let partition = partition_of(customer_id.as_bytes(), n_partitions);
         let extent = tail.extent(partition)?;
@@ -156,10 +158,10 @@ impl Feed {
             place[partition] = record.offset + 1;
             past.looked_at += 1;
             if past.oldest.is_none() {
-                past.oldest = told(&reader, &record);
+                past.oldest = told(&mut reader, &record);
             }
             if record.key == customer_id.as_bytes() {
-                past.changes.extend(told(&reader, &record));
+                past.changes.extend(told(&mut reader, &record));
             }
         }
         past.changes.reverse();
@@ -180,7 +182,7 @@ impl Feed {
         mut each: impl FnMut(Told) -> std::ops::ControlFlow<()>,
     ) -> Result<(), KafkaError> {
         let tail = Tail::connect(&self.0.clients, &self.0.topic)?;
-        let reader = reader()?;
+        let mut reader = self.0.reader()?;
         let extents = patiently(&self.0.stop, || tail.extents(), |_| {})?;
         let mut place: Place = from.clone();
         place.resize(to.len(), 0);
@@ -202,7 +204,7 @@ impl Feed {
             }
             // What lies past the end comes live.
             if record.offset < end
-                && let Some(told) = told(&reader, &record)
+                && let Some(told) = told(&mut reader, &record)
                 && each(told).is_break()
             {
                 return Ok(());
@@ -248,8 +250,13 @@ impl Shared {
         Ok((tail, place, extents.iter().map(|extent| extent.high).collect()))
     }
 
+    fn reader(&self) -> Result<Changes, KafkaError> {
+        let reader = Changes::new(self.registry.clone(), self.stop.clone());
+        reader.map_err(|error| KafkaError::Settings(error.to_string()))
+    }
+
     fn read(&self, tail: &Tail, mut place: Place) {
-        let Ok(reader) = reader() else { return };
+        let Ok(mut reader) = self.reader() else { return };
         while !self.stop.is_requested() {
             let record = match tail.poll(POLL) {
                 Ok(record) => record,
@@ -258,6 +265,8 @@ impl Shared {
                     break;
                 }
             };
+            // Before others are kept waiting: it may have to wait for the registry.
+            let told = record.as_ref().and_then(|record| told(&mut reader, record));
             let mut live = self.lock();
             let Some(live) = live.as_mut() else { return };
             if let Some(record) = record {
@@ -265,7 +274,7 @@ impl Shared {
                     *next = record.offset + 1;
                 }
                 live.place.clone_from(&place);
-                if let Some(told) = told(&reader, &record) {
+                if let Some(told) = told {
                     live.take(Arc::new(told));
                 }
             } else if live.sender.receiver_count() == 0 && since(live.used_at) > LINGER {
@@ -288,11 +297,7 @@ impl Live {
     }
 }
 
-fn reader() -> Result<ChangeReader, KafkaError> {
-    ChangeReader::new().map_err(|error: NoChange| KafkaError::Settings(error.to_string()))
-}
-
-fn told(reader: &ChangeReader, record: &Record) -> Option<Told> {
+fn told(reader: &mut Changes, record: &Record) -> Option<Told> {
     match reader.read(&record.value) {
         Ok(change) => Some(Told { partition: record.partition, offset: record.offset, change }),
         Err(error) => {

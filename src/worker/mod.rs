@@ -2,6 +2,7 @@
 
 mod batch;
 mod cadence;
+pub mod changes;
 mod clock;
 mod commit;
 pub mod dead_letter;

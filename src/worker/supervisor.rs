@@ -190,7 +190,7 @@ impl Engine {
 
     /// The changes, for those who follow them.
     pub fn feed(&self) -> Feed {
-        Feed::new(self.clients.clone(), &self.settings.changes, self.stop.clone())
+        Feed::new(self.clients.clone(), &self.settings.changes, self.registry.clone(), self.stop.clone())
     }
 
     /// The other processes of the application.

@@ -154,30 +154,3 @@ fn memberships_are_what_the_schema_says() {
     );
     assert_eq!(membership_key("c1", "loyalty.gold"), "c1/loyalty.gold");
 }
-
-#[test]
-fn a_change_is_read_back_from_every_form() {
-    let reader = ChangeReader::new().unwrap();
-    let unknown = (Arc::from("nothing"), Value::Unknown);
-    let mut with_traits = change(event());
-    let list = Value::List(vec![Value::text("a"), Value::text("b")].into());
-    with_traits.traits.extend([unknown, (Arc::from("spent"), number("12.5")), (Arc::from("tags"), list)]);
-    for change in [change(Cause::Time), with_traits] {
-        let expected: serde_json::Value = serde_json::from_str(&json(&change)).unwrap();
-        let mut expected = expected.as_object().unwrap().clone();
-        expected.sort_keys();
-        for header in [Header::Registry(7), Header::SingleObject([1; 8])] {
-            let mut bytes = Vec::new();
-            write_avro(&change, header, &mut bytes);
-            let mut found = reader.read(&bytes).unwrap();
-            found.sort_keys();
-            assert_eq!(format!("{found:?}"), format!("{expected:?}"));
-        }
-        let mut found = reader.read(json(&change).as_bytes()).unwrap();
-        found.sort_keys();
-        assert_eq!(found, expected);
-    }
-    for bytes in [b"".as_slice(), b"{", b"\x00\x00\x00\x00\x07\x02", b"\xff"] {
-        assert!(reader.read(bytes).is_err(), "{bytes:?}");
-    }
-}
