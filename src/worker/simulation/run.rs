@@ -72,6 +72,7 @@ pub(super) fn simulate(seed: u64, broken: Option<Break>) -> Outcome {
     let rates = Rates {
         kill: some(&mut random, &[0, 1, 3]),
         freeze: some(&mut random, &[0, 1, 3]),
+        hold_up: some(&mut random, &[0, 0, 1, 3]),
         transaction: some(&mut random, &[0, 20, 100]),
         forget: some(&mut random, &[0, 0, 50]),
         // In some runs all clocks show the same.

@@ -18,6 +18,8 @@ pub(super) struct Rates {
     pub(super) kill: u32,
     /// A process is halted at a step.
     pub(super) freeze: u32,
+    /// A thread is held up at a step: by a slow disk, or whatever it waits for.
+    pub(super) hold_up: u32,
     /// A transactional call fails, or its answer is lost.
     pub(super) transaction: u32,
     /// The group forgets its offsets for a moment.
@@ -139,6 +141,10 @@ impl Scene {
             if self.chance(300) {
                 self.storm().to_replace.push(process);
             }
+        } else if self.strikes(|rates| rates.hold_up) {
+            let for_ms = self.between(100, 12_000);
+            self.schedule.note(&format!("held up for {for_ms} ms at {step}"));
+            self.schedule.pass(for_ms);
         } else if !self.chance(300) {
             return;
         }

@@ -65,8 +65,9 @@ const STEPS: [&str; 19] = [
     "serve",
 ];
 /// What else goes wrong.
-const FAULTS: [&str; 37] = [
+const FAULTS: [&str; 38] = [
     "halted for",
+    "held up for",
     "is halted, and replaced",
     "is cut off",
     "the broker is away",
