@@ -198,8 +198,8 @@ impl Drop for Consumer {
 
 impl Drop for Closing {
     /// The group may decide something in the moment between our last look and the close, to which the answer never returns
-    /// (<https://github.com/confluentinc/librdkafka/issues/4884>). By then all is put down, and a static member says nothing
-    /// to the group when it goes: what is left is a thread that sleeps.
+    /// (<https://github.com/confluentinc/librdkafka/issues/4884>). By then all is put down: what is left is a thread that
+    /// sleeps, and a member without which the group does once its session is over, as after any end of a static member.
     fn drop(&mut self) {
         let consumer = self.0.take();
         if !within(CLOSE, move || drop(consumer)) {
