@@ -113,6 +113,14 @@ impl Registry {
         Ok(Self { shared, wanted })
     }
 
+    /// The same, where `urls` may be empty because there is no registry.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn if_any(urls: &str, stop: &Stop) -> Result<Option<Self>, KafkaError> {
+        if urls.is_empty() { Ok(None) } else { Self::connect(urls, stop).map(Some) }
+    }
+
     /// What is known about an id, without waiting.
     pub fn schema(&self, id: u32) -> Lookup {
         let mut known = self.shared.known();

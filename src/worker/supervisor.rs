@@ -121,8 +121,7 @@ impl Engine {
         stop: Stop,
     ) -> Result<Self, KafkaError> {
         let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
-        let url = config.schemas.registry.0.as_str();
-        let registry = if url.is_empty() { None } else { Some(Registry::connect(url, &stop)?) };
+        let registry = Registry::if_any(&config.schemas.registry.0, &stop)?;
         let partitions = prepare(&clients, &settings, &telemetry, &stop)?;
         let format = format(config.output.format, registry.as_ref(), &settings)?;
         let outbox = Outbox {
