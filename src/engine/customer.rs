@@ -42,8 +42,10 @@ pub struct Customer {
 /// condition) that is not watched. Engines name them by numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule {
-    /// In order of the numbers. `None` while nobody knows, because the customer comes from a store.
-    untils: Option<Vec<(u32, i64)>>,
+    /// Nobody knows of a customer who comes from a store.
+    is_known: bool,
+    /// In order of the numbers.
+    untils: Vec<(u32, i64)>,
 }
 
 /// What is derived makes no difference between customers.
@@ -54,14 +56,31 @@ impl PartialEq for Schedule {
 }
 
 impl Schedule {
-    /// Begins anew: from here on everything that time may change is told of.
-    pub(super) fn begin(&mut self) {
-        self.untils.get_or_insert_default().clear();
+    /// Numbers and instants, in order of the numbers; `None` while nobody knows.
+    #[must_use]
+    pub fn untils(&self) -> Option<&[(u32, i64)]> {
+        self.is_known.then_some(&self.untils)
+    }
+
+    /// From here on these are known, number and instant, in order of the numbers; they are empty.
+    pub fn begin(&mut self) -> &mut Vec<(u32, i64)> {
+        self.forget();
+        self.is_known = true;
+        &mut self.untils
+    }
+
+    /// From here on nobody knows.
+    pub fn forget(&mut self) {
+        self.is_known = false;
+        self.untils.clear();
     }
 
     /// Notes until when something holds; `i64::MAX` for ever. Without effect while the schedule is not known.
     pub(super) fn set(&mut self, timer: u32, until: i64) {
-        let Some(untils) = &mut self.untils else { return };
+        let untils = &mut self.untils;
+        if !self.is_known {
+            return;
+        }
         match (untils.binary_search_by_key(&timer, |(other, _)| *other), until) {
             (Ok(place), i64::MAX) => drop(untils.remove(place)),
             (Ok(place), _) => untils[place].1 = until,
@@ -72,14 +91,12 @@ impl Schedule {
 
     /// What may have changed by `now`; `None` while nobody knows.
     pub(super) fn due(&self, now: i64) -> Option<impl Iterator<Item = u32>> {
-        let untils = self.untils.as_ref()?;
-        Some(untils.iter().filter(move |(_, until)| *until <= now).map(|(timer, _)| *timer))
+        Some(self.untils()?.iter().filter(move |(_, until)| *until <= now).map(|(timer, _)| *timer))
     }
 
     /// The earliest instant at which anything may change, `i64::MAX` for never; `None` while nobody knows.
     pub(super) fn next(&self) -> Option<i64> {
-        let untils = self.untils.as_ref()?;
-        Some(untils.iter().map(|(_, until)| *until).min().unwrap_or(i64::MAX))
+        Some(self.untils()?.iter().map(|(_, until)| *until).min().unwrap_or(i64::MAX))
     }
 }
 

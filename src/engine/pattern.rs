@@ -6,7 +6,6 @@
 use smallvec::SmallVec;
 
 use super::catalog::{Pattern, Relation, Side};
-use super::customer;
 use super::value::Value;
 
 /// Occurrences of one step that a customer's pattern remembers at most; the oldest makes room.
@@ -41,6 +40,9 @@ pub fn key_of(value: &Value) -> Key {
         scalar => SmallVec::from_elem(scalar.stable_hash(), 1),
     }
 }
+
+/// Occurrences of one step; mostly there are very few.
+pub type Occurrences = SmallVec<[Occurrence; 2]>;
 
 /// One occurrence of a step, or a match.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,9 +80,9 @@ impl Occurrence {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PatternState {
     /// Occurrences of A. `Without`: those not yet decided.
-    pub a: Vec<Occurrence>,
+    pub a: Occurrences,
     /// Occurrences of B. `Then`: those without a match so far. `After`: none.
-    pub b: Vec<Occurrence>,
+    pub b: Occurrences,
 }
 
 /// The instants between which a pattern works.
@@ -188,10 +190,10 @@ fn precedes(a: &Occurrence, b: &Occurrence, pattern: &Pattern) -> bool {
         && a.pairs_with(b, pattern.on)
 }
 
-fn insert(occurrences: &mut Vec<Occurrence>, occurrence: Occurrence) {
+fn insert(occurrences: &mut Occurrences, occurrence: Occurrence) {
     if occurrences.len() == OCCURRENCES_MAX {
         occurrences.remove(0);
     }
     let position = occurrences.partition_point(|other| other.order() <= occurrence.order());
-    customer::insert(occurrences, position, occurrence);
+    occurrences.insert(position, occurrence);
 }

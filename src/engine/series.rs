@@ -2,12 +2,11 @@
 //! in buckets when they are many. `segments.md` section 4, bounded state.
 
 use rust_decimal::Decimal;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::accumulator::{Accumulator, value_of_nothing};
 use super::calendar;
 use super::catalog::{Aggregate, Catalog, Function, Window};
-use super::customer;
 use super::tally::Tally;
 use super::value::Value;
 use super::values::TOP_VALUES_MAX;
@@ -33,8 +32,11 @@ pub enum Series {
         accumulator: Accumulator,
     },
     /// Sliding windows and those since another event, oldest first.
-    Entries(Vec<Entry>),
+    Entries(Entries),
 }
+
+/// Most windows hold very few.
+pub type Entries = SmallVec<[Entry; 2]>;
 
 /// Events of one instant, or of one bucket.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,7 +127,7 @@ impl Series {
         }
         let accumulator = Accumulator::of(view.function(), at, value);
         Some(if view.keeps_entries() {
-            Self::Entries(vec![Entry { youngest: at, accumulator }])
+            Self::Entries(smallvec![Entry { youngest: at, accumulator }])
         } else {
             Self::Whole { start: view.start(), accumulator }
         })
@@ -312,7 +314,7 @@ fn total(entries: &[Entry], function: Function) -> Value {
 }
 
 /// Whether the instant is one more.
-fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) -> bool {
+fn insert(entries: &mut Entries, function: Function, at: i64, value: &Value) -> bool {
     let position = entries.partition_point(|entry| entry.youngest < at);
     match entries.get_mut(position) {
         Some(entry) if entry.youngest == at => {
@@ -321,7 +323,7 @@ fn insert(entries: &mut Vec<Entry>, function: Function, at: i64, value: &Value) 
         }
         _ => {
             let entry = Entry { youngest: at, accumulator: Accumulator::of(function, at, value) };
-            customer::insert(entries, position, entry);
+            entries.insert(position, entry);
             true
         }
     }
@@ -339,7 +341,7 @@ fn thin_out(entries: &mut [Entry]) {
 }
 
 /// Merges instants into equal buckets of the smallest power-of-two number of milliseconds that leaves few enough.
-fn merge(entries: &mut Vec<Entry>, function: Function) {
+fn merge(entries: &mut Entries, function: Function) {
     let buckets = |shift: u32| {
         let mut count = 1;
         for pair in entries.windows(2) {
@@ -348,7 +350,7 @@ fn merge(entries: &mut Vec<Entry>, function: Function) {
         count
     };
     let shift = (1..i64::BITS).find(|shift| buckets(*shift) <= BUCKETS_MAX).unwrap_or(i64::BITS - 1);
-    let mut merged: Vec<Entry> = Vec::with_capacity(BUCKETS_MAX);
+    let mut merged = Entries::with_capacity(BUCKETS_MAX);
     for entry in entries.drain(..) {
         match merged.last_mut() {
             Some(bucket) if bucket.youngest >> shift == entry.youngest >> shift => {
@@ -363,12 +365,12 @@ fn merge(entries: &mut Vec<Entry>, function: Function) {
 
 /// The same where windows of several lengths look at one state. None of them sees wider buckets than it would have of its
 /// own, so they get wider with age; and as many of the youngest instants as a window is exact with stay by themselves.
-fn merge_older(entries: &mut Vec<Entry>, function: Function) {
+fn merge_older(entries: &mut Entries, function: Function) {
     let mut shift = 0;
     // Of how many neighbours, from the youngest on, each bit is the highest they differ in.
     let mut highest_bits = [0_usize; u64::BITS as usize];
     let mut n_buckets = 1;
-    let mut merged: Vec<Entry> = Vec::with_capacity(entries.len());
+    let mut merged = Entries::with_capacity(entries.len());
     let mut bucket_shift = 0;
     let mut younger: Option<i64> = None;
     for (n_younger, entry) in entries.drain(..).rev().enumerate() {

@@ -5,28 +5,28 @@
 //! never ahead of Kafka, and at least what its marker says: reading the changelog from there on makes it whole.
 
 mod behind;
+mod cached;
 mod deadlines;
 mod erasure;
 mod slots;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use crate::engine::customer::Customer;
 use crate::store::{Store, StoreError};
-use crate::wire::customer::{decode, encode_into};
+use crate::wire::customer::{Unreadable, decode};
 use behind::Round;
+use cached::{Cached, Spare};
 pub use erasure::ErasureKey;
 pub(super) use slots::Slot;
 use slots::{Places, Slots};
 
-/// Bytes in memory of a customer, roughly: so many, and so many for each of the encoded form.
-const WEIGHT_FIXED: usize = 420;
-const WEIGHT_PER_BYTE: usize = 5;
-/// Bytes of encoded customers kept for the next commit.
-const ENCODED_MAX: usize = 64 << 20;
+/// Who offers a record is open, and besides one after the other of those whose deadlines it passes.
+const SPARE_MAX: usize = 2;
 
 /// First byte of the key of a customer; the customer id follows.
 const CUSTOMER: u8 = b'c';
@@ -75,51 +75,6 @@ pub struct Page {
     pub next: Option<Vec<u8>>,
 }
 
-/// A customer in memory.
-#[derive(Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "marks that have nothing to do with each other")]
-struct Cached {
-    key: Box<[u8]>,
-    customer: Customer,
-    /// The place among `dirty` of one who changed since the last commit; whatever it was before of one who did not.
-    dirty_at: usize,
-    /// Of the commits that were sent, how many were before they changed last.
-    n_sent: u64,
-    /// Changed since they were written to the store.
-    unsaved: bool,
-    /// Used since the last look for somebody to let go.
-    used: bool,
-    /// To be removed from the store: erased.
-    removed: bool,
-    /// Counted among those with a deadline.
-    has_deadline: bool,
-    /// The deadline under which the store lists them.
-    stored_deadline: Option<i64>,
-    /// The same as long as it is what the store listed when they were loaded: then it comes up among the `fetched`.
-    loaded_deadline: Option<i64>,
-    /// The instant under which `deadlines` lists them: never later than their deadline, unless that is the loaded one.
-    listed: Option<i64>,
-    /// Bytes in memory, roughly.
-    weight: usize,
-}
-
-/// A customer who changed since the last commit.
-#[derive(Debug, Clone, Copy)]
-struct Dirty {
-    slot: Slot,
-    /// Key and value as of now; `None` for who is still to be encoded.
-    encoded: Option<Encoded>,
-}
-
-/// Where the bytes of a customer are in `encoded`: the key, and behind it the value, if there is one.
-#[derive(Debug, Clone, Copy)]
-struct Encoded {
-    start: usize,
-    key_end: usize,
-    end: usize,
-    removed: bool,
-}
-
 /// The customers of one partition.
 #[derive(Debug)]
 pub(super) struct Customers<S> {
@@ -129,12 +84,15 @@ pub(super) struct Customers<S> {
     any_erased: Option<bool>,
     slots: Slots<Cached>,
     places: Places,
-    dirty: Vec<Dirty>,
-    /// Who was touched last, if that was for the first time since the last commit. They are encoded when the next one is
-    /// touched: they have come to the processor's caches then, and will be gone from there when the commit comes.
-    latest: Option<Slot>,
-    encoded: Vec<u8>,
-    /// How many commits were sent, and how many of them have ended well.
+    /// Who changed since the last commit.
+    dirty: Vec<Slot>,
+    /// Who is open until the next commit, because they changed more than once since the last.
+    kept_open: Vec<Slot>,
+    /// To pack customers in.
+    buffer: Vec<u8>,
+    /// To open customers in.
+    spare: Spare,
+    /// How many commits were sent, and how many of them have ended well; one more each, so that 0 is before all of them.
     n_sent: u64,
     n_committed: u64,
     /// In the order in which they changed first since they were written.
@@ -170,10 +128,11 @@ impl<S: Store> Customers<S> {
             slots: Slots::default(),
             places: Places::default(),
             dirty: Vec::new(),
-            latest: None,
-            encoded: Vec::new(),
-            n_sent: 0,
-            n_committed: 0,
+            kept_open: Vec::new(),
+            buffer: Vec::new(),
+            spare: Spare::default(),
+            n_sent: 1,
+            n_committed: 1,
             unsaved: VecDeque::new(),
             held_back: Vec::new(),
             round: Round::default(),
@@ -205,63 +164,63 @@ impl<S: Store> Customers<S> {
         &self.store
     }
 
-    /// The customer at a place.
-    pub(super) fn get(&self, slot: Slot) -> &Customer {
-        &self.slots[slot].customer
+    /// The customer at a place, who is open until they are [settled](Self::settle) or [closed](Self::close).
+    pub(super) fn get(&mut self, slot: Slot) -> Result<&Customer, StoreError> {
+        self.open(slot).map(|customer| &*customer)
     }
 
     /// The key of the customer at a place.
     pub(super) fn key(&self, slot: Slot) -> &[u8] {
-        &self.slots[slot].key
+        self.slots[slot].key()
     }
 
-    /// The customer at a place, to be changed.
-    pub(super) fn touch(&mut self, slot: Slot) -> &mut Customer {
-        if self.latest != Some(slot) {
-            self.encode_latest();
-        }
+    /// The customer at a place, to be changed, and then [settled](Self::settle).
+    pub(super) fn touch(&mut self, slot: Slot) -> Result<&mut Customer, StoreError> {
+        self.open(slot)?;
         let entry = &mut self.slots[slot];
-        entry.removed = false;
-        entry.n_sent = self.n_sent;
-        if let Some(dirty) = self.dirty.get_mut(entry.dirty_at).filter(|dirty| dirty.slot == slot) {
-            // Who changes time and again is encoded with the commit.
-            dirty.encoded = None;
-        } else {
-            entry.dirty_at = self.dirty.len();
-            self.dirty.push(Dirty { slot, encoded: None });
-            self.latest = Some(slot);
+        (entry.removed, entry.is_stale) = (false, true);
+        if std::mem::replace(&mut entry.n_sent, self.n_sent) != self.n_sent {
+            self.dirty.push(slot);
             if !std::mem::replace(&mut entry.unsaved, true) {
                 self.unsaved.push_back(slot);
             }
         }
-        &mut entry.customer
+        self.open(slot)
     }
 
-    fn encode_latest(&mut self) {
-        let Some(slot) = self.latest.take().filter(|_| self.encoded.len() < ENCODED_MAX) else { return };
-        let entry = &self.slots[slot];
-        let (start, removed, dirty_at) = (self.encoded.len(), entry.removed, entry.dirty_at);
-        self.encoded.extend_from_slice(&entry.key);
-        let key_end = self.encoded.len();
-        if !removed {
-            encode_into(&entry.customer, &mut self.encoded);
-        }
-        let end = self.encoded.len();
-        self.encoded_as(slot, end - key_end);
-        if let Some(dirty) = self.dirty.get_mut(dirty_at) {
-            dirty.encoded = Some(Encoded { start, key_end, end, removed });
-        }
-    }
-
-    /// Notes what is to be known of a customer who was encoded.
-    fn encoded_as(&mut self, slot: Slot, n_bytes: usize) {
+    fn open(&mut self, slot: Slot) -> Result<&mut Customer, StoreError> {
         let entry = &mut self.slots[slot];
-        if !entry.removed {
-            let weight = weight_of(n_bytes);
-            self.weight = self.weight - entry.weight + weight;
-            entry.weight = weight;
+        // Who has changed since the last commit may do so time and again.
+        if entry.open.is_none() && entry.n_sent == self.n_sent {
+            entry.stays_open = true;
+            self.kept_open.push(slot);
         }
-        let has_deadline = entry.customer.deadline.is_some() && !entry.removed;
+        entry.open(&mut self.spare).map_err(|Unreadable| unreadable(&self.store))
+    }
+
+    /// Packs a customer nobody needs any more.
+    pub(super) fn close(&mut self, slot: Slot) {
+        if self.slots[slot].stays_open {
+            return;
+        }
+        self.pack(slot);
+        self.spare.extend(self.slots[slot].open.take());
+        self.spare.truncate(SPARE_MAX);
+    }
+
+    fn close_all(&mut self) {
+        for slot in std::mem::take(&mut self.kept_open) {
+            self.slots[slot].stays_open = false;
+            self.close(slot);
+        }
+    }
+
+    fn pack(&mut self, slot: Slot) {
+        let entry = &mut self.slots[slot];
+        self.weight -= entry.weight();
+        entry.pack(&mut self.buffer);
+        self.weight += entry.weight();
+        let has_deadline = entry.deadline().is_some() && !entry.removed;
         let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
         self.n_deadlines_moved += i64::from(has_deadline) - i64::from(had_deadline);
     }
@@ -273,13 +232,17 @@ impl<S: Store> Customers<S> {
 
     fn peek_key(&self, key: &[u8]) -> Result<Option<Customer>, StoreError> {
         match self.find(key) {
-            Some(slot) => Ok(Some(self.get(slot).clone())),
+            Some(slot) => self.customer(slot).map(|customer| Some(customer.into_owned())),
             None => self.store.get(key)?.map(|bytes| self.decoded(&bytes)).transpose(),
         }
     }
 
+    fn customer(&self, slot: Slot) -> Result<Cow<'_, Customer>, StoreError> {
+        self.slots[slot].customer().map_err(|Unreadable| unreadable(&self.store))
+    }
+
     fn find(&self, key: &[u8]) -> Option<Slot> {
-        self.places.find(key, |slot| *self.slots[slot].key == *key)
+        self.places.find(key, |slot| self.slots[slot].key() == key)
     }
 
     /// Brings a customer into memory; one nobody knows is new, and stays unknown until [`touch`](Self::touch)ed.
@@ -294,28 +257,17 @@ impl<S: Store> Customers<S> {
         }
         self.reads.misses += 1;
         let loaded = match self.store.get(&key)? {
-            Some(bytes) => {
-                let customer = self.decoded(&bytes)?;
-                let (deadline, weight) = (customer.deadline, weight_of(bytes.len()));
-                Cached {
-                    customer,
-                    stored_deadline: deadline,
-                    loaded_deadline: deadline,
-                    has_deadline: deadline.is_some(),
-                    weight,
-                    ..Cached::default()
-                }
-            }
-            None => Cached { customer: self.after_erasure(customer_id)?, ..Cached::default() },
+            Some(bytes) => Cached::of_stored(&key, &bytes).map_err(|Unreadable| unreadable(&self.store))?,
+            None => Cached::of_new(&key, self.after_erasure(customer_id)?),
         };
-        Ok(self.insert(&key, loaded))
+        Ok(self.insert(loaded))
     }
 
-    fn insert(&mut self, key: &[u8], entry: Cached) -> Slot {
-        let entry = Cached { key: key.into(), used: true, weight: entry.weight.max(WEIGHT_FIXED), ..entry };
-        self.weight += entry.weight;
+    fn insert(&mut self, mut entry: Cached) -> Slot {
+        entry.used = true;
+        self.weight += entry.weight();
         let slot = self.slots.insert(entry);
-        self.places.insert(key, slot);
+        self.places.insert(self.slots[slot].key(), slot);
         slot
     }
 
@@ -332,21 +284,24 @@ impl<S: Store> Customers<S> {
     }
 
     fn decoded(&self, bytes: &[u8]) -> Result<Customer, StoreError> {
-        decode(bytes).map_err(|_| StoreError::Unreadable { path: self.store.location(), what: "customer".into() })
+        decode(bytes).map_err(|Unreadable| unreadable(&self.store))
     }
 
     /// Forgets a customer but for the keyed hash of the id, the instant of the erasure and the last sequence.
-    pub(super) fn erase(&mut self, slot: Slot, erased_at: i64) {
+    pub(super) fn erase(&mut self, slot: Slot, erased_at: i64) -> Result<(), StoreError> {
         let key = customer_id_of(self.key(slot)).map(|customer_id| self.erasure_key.key(customer_id));
-        let customer = self.touch(slot);
+        let customer = self.touch(slot)?;
         let erased_at = customer.erased_at.max(Some(erased_at));
         let remains = Customer { sequence: customer.sequence, erased_at, ..Customer::default() };
         *customer = remains.clone();
         self.slots[slot].removed = true;
-        let Some(key) = key else { return };
+        self.close(slot);
+        let Some(key) = key else { return Ok(()) };
         self.any_erased = Some(true);
-        let slot = self.find(&key).unwrap_or_else(|| self.insert(&key, Cached::default()));
-        *self.touch(slot) = remains;
+        let slot = self.find(&key).unwrap_or_else(|| self.insert(Cached::of_new(&key, Customer::default())));
+        *self.touch(slot)? = remains;
+        self.close(slot);
+        Ok(())
     }
 
     /// The customers in key order, starting after a key, at most `limit` that the store holds: as they are now.
@@ -383,7 +338,7 @@ impl<S: Store> Customers<S> {
         let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone());
         for (key, bytes) in page.iter().filter(|(key, _)| is_customer(key)) {
             match self.find(key) {
-                Some(slot) => each(key, self.get(slot)),
+                Some(slot) => each(key, &*self.customer(slot)?),
                 None => each(key, &self.decoded(bytes)?),
             }
         }
@@ -394,7 +349,7 @@ impl<S: Store> Customers<S> {
         };
         let unsaved = self.unsaved.iter().chain(&self.held_back);
         for slot in unsaved.filter(|slot| is_here(self.key(**slot))) {
-            each(self.key(*slot), self.get(*slot));
+            each(self.key(*slot), &*self.customer(*slot)?);
         }
         Ok(next)
     }
@@ -402,42 +357,33 @@ impl<S: Store> Customers<S> {
     /// Puts a customer as they are now in the place of what they were.
     pub(super) fn replace(&mut self, customer_id: &str, customer: Customer) -> Result<(), StoreError> {
         let slot = self.load(customer_id)?;
-        if *self.get(slot) == customer {
+        if *self.get(slot)? == customer {
             // At most what is derived differs, which is not stored.
-            self.slots[slot].customer = customer;
-            return Ok(());
+            *self.open(slot)? = customer;
+            self.slots[slot].is_stale = true;
+        } else {
+            *self.touch(slot)? = customer;
         }
-        *self.touch(slot) = customer;
-        self.reschedule(slot);
+        self.settle(slot);
         Ok(())
     }
 
     /// Tells each customer who changed since the last commit: key and encoded value, `None` for one who is removed.
     pub(super) fn changed<E>(&mut self, mut tell: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
-        let mut bytes = Vec::new();
-        for place in 0..self.dirty.len() {
-            let Dirty { slot, encoded } = self.dirty[place];
-            if let Some(Encoded { start, key_end, end, removed }) = encoded {
-                let value = (!removed).then(|| &self.encoded[key_end..end]);
-                tell(&self.encoded[start..key_end], value)?;
-                continue;
-            }
-            bytes.clear();
-            let entry = &self.slots[slot];
-            if !entry.removed {
-                encode_into(&entry.customer, &mut bytes);
-            }
-            tell(&entry.key, (!entry.removed).then_some(&bytes))?;
-            self.encoded_as(slot, bytes.len());
+        self.close_all();
+        for slot in &self.dirty {
+            let entry = &self.slots[*slot];
+            tell(entry.key(), entry.stored())?;
         }
         Ok(())
     }
 
     /// What changed is on its way to the changelog; it must not be written to the store before it is committed.
     pub(super) fn sent(&mut self) {
+        self.close_all();
         self.n_sent += 1;
         self.n_deadlines += std::mem::take(&mut self.n_deadlines_moved);
-        self.forget_dirty();
+        self.dirty.clear();
     }
 
     /// Whether customers take more memory than they may.
@@ -445,19 +391,14 @@ impl<S: Store> Customers<S> {
         self.weight > self.weight_max
     }
 
-    fn forget_dirty(&mut self) {
-        self.dirty.clear();
-        self.latest = None;
-        self.encoded.clear();
-    }
-
     /// Throws away what is in memory: the customers are as the store has them.
     pub(super) fn discard(&mut self) {
         self.slots = Slots::default();
         self.places = Places::default();
-        self.forget_dirty();
+        self.dirty.clear();
+        self.kept_open.clear();
         self.n_deadlines_moved = 0;
-        (self.n_sent, self.n_committed) = (0, 0);
+        (self.n_sent, self.n_committed) = (1, 1);
         self.unsaved.clear();
         self.held_back.clear();
         self.round = Round::default();
@@ -471,6 +412,6 @@ impl<S: Store> Customers<S> {
     }
 }
 
-fn weight_of(n_bytes: usize) -> usize {
-    WEIGHT_FIXED + WEIGHT_PER_BYTE * n_bytes
+fn unreadable(store: &impl Store) -> StoreError {
+    StoreError::Unreadable { path: store.location(), what: "customer".into() }
 }

@@ -90,10 +90,7 @@ impl<S: Store> Partition<S> {
             return Ok(true);
         }
         let slot = self.customers.load(&record.envelope.customer_id)?;
-        let customer = self.customers.get(slot);
-        let is_dropped = customer.erased_at.is_some_and(|erased_at| occurred_at < erased_at)
-            || customer.has_seen(catalog::key(&record.envelope.event_id), self.engine.limits());
-        if is_dropped {
+        if self.dropped(slot, &record.envelope)?.is_some() {
             return Ok(true);
         }
         self.clock = clock;
@@ -116,21 +113,28 @@ impl<S: Store> Partition<S> {
             return Ok(Outcome::Refused(refusal));
         }
         let slot = self.customers.load(&envelope.customer_id)?;
-        let customer = self.customers.get(slot);
-        if customer.erased_at.is_some_and(|erased_at| envelope.occurred_at < erased_at) {
-            return Ok(Outcome::Erased);
-        }
-        if customer.has_seen(catalog::key(&envelope.event_id), self.engine.limits()) {
-            return Ok(Outcome::Duplicate);
+        if let Some(outcome) = self.dropped(slot, envelope)? {
+            self.customers.close(slot);
+            return Ok(outcome);
         }
         self.clock.follow(envelope.occurred_at, self.engine.limits().grace_ms, wall_ms);
         self.pass_deadlines(usize::MAX)?;
-        self.apply(slot, record, origin);
+        self.apply(slot, record, origin)?;
         // What a late record leads to may be behind the clock already.
         if self.clock.now().is_some_and(|now| envelope.occurred_at < now) {
             self.pass_deadlines(usize::MAX)?;
         }
         Ok(Outcome::Processed)
+    }
+
+    /// Why a record counts for nothing, if it does; the customer is left open.
+    fn dropped(&mut self, slot: Slot, envelope: &Envelope) -> Result<Option<Outcome>, StoreError> {
+        let customer = self.customers.get(slot)?;
+        if customer.erased_at.is_some_and(|erased_at| envelope.occurred_at < erased_at) {
+            return Ok(Some(Outcome::Erased));
+        }
+        let is_again = customer.has_seen(catalog::key(&envelope.event_id), self.engine.limits());
+        Ok(is_again.then_some(Outcome::Duplicate))
     }
 
     fn refusal(&self, record: &Record, wall_ms: Option<i64>) -> Option<Refusal> {
@@ -153,8 +157,8 @@ impl<S: Store> Partition<S> {
         (is_event && is_late).then_some(Refusal::TooLate)
     }
 
-    fn apply(&mut self, slot: Slot, record: &Record, origin: &Origin) {
-        let customer = self.customers.touch(slot);
+    fn apply(&mut self, slot: Slot, record: &Record, origin: &Origin) -> Result<(), StoreError> {
+        let customer = self.customers.touch(slot)?;
         let Applied { erased, undeclared_traits, misfit_traits } =
             self.engine.apply(customer, record, origin, self.clock.now(), &mut self.changes);
         self.percentiles.touched(&record.envelope.customer_id);
@@ -162,10 +166,11 @@ impl<S: Store> Partition<S> {
         self.counts.misfit_traits += misfit_traits as u64;
         if erased {
             self.counts.erased_customers += 1;
-            self.customers.erase(slot, record.envelope.occurred_at);
+            self.customers.erase(slot, record.envelope.occurred_at)?;
         } else {
-            self.customers.reschedule(slot);
+            self.customers.settle(slot);
         }
+        Ok(())
     }
 
     /// Moves the clock on, for the wall clock once everything has been read, or the end of a replay; at most `budget`
@@ -188,12 +193,12 @@ impl<S: Store> Partition<S> {
             }
             let Some((_, slot)) = due else { return Ok(true) };
             let customer_id = CompactString::from(customer_id_of(self.customers.key(slot)).unwrap_or_default());
-            let customer = self.customers.touch(slot);
+            let customer = self.customers.touch(slot)?;
             // One step at a time, so that customers' flips come in one order.
             let until = customer.deadline.map_or(now, |deadline| deadline.saturating_add(1).min(now));
             self.engine.elapse(&customer_id, customer, until, &mut self.changes);
             self.percentiles.touched(&customer_id);
-            self.customers.reschedule(slot);
+            self.customers.settle(slot);
             self.counts.deadlines += 1;
         }
         Ok(false)
@@ -210,11 +215,11 @@ impl<S: Store> Partition<S> {
     /// When the store fails; the partition must then be [discarded](Self::discard).
     pub fn redefine(&mut self, customer_id: &str) -> Result<(), StoreError> {
         let slot = self.customers.load(customer_id)?;
-        let customer = self.customers.touch(slot);
+        let customer = self.customers.touch(slot)?;
         let now = self.clock.now().or(customer.own_time).unwrap_or(0);
         let former = |key| self.names.former(key);
         self.engine.redefine(customer_id, customer, now, former, &mut self.changes);
-        self.customers.reschedule(slot);
+        self.customers.settle(slot);
         Ok(())
     }
 

@@ -53,11 +53,10 @@ impl<S: Store> Partition<S> {
 
     fn forget(&mut self, customer_id: &str, at: i64) -> Result<(), StoreError> {
         let slot = self.customers.load(customer_id)?;
-        let customer = self.customers.touch(slot);
+        let customer = self.customers.touch(slot)?;
         self.engine.forget(customer_id, customer, at, &mut self.changes);
         self.percentiles.touched(customer_id);
         self.counts.erased_customers += 1;
-        self.customers.erase(slot, at);
-        Ok(())
+        self.customers.erase(slot, at)
     }
 }

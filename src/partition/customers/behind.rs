@@ -3,9 +3,8 @@
 //! A round of writing begins with all who are unsaved, and ends when they are written. What the marker of its beginning
 //! says is then in the store.
 
-use super::{Cached, Customers, Slot};
+use super::{Customers, Slot};
 use crate::store::{Batch, Store, StoreError, Update};
-use crate::wire::customer::encode;
 
 /// Customers that are written to the store at once when memory is short.
 const RELIEF: usize = 4_096;
@@ -101,16 +100,17 @@ impl<S: Store> Customers<S> {
 
     /// What the store is to be told of a customer.
     fn update_of(&self, slot: Slot) -> Update {
-        let Cached { key, customer, removed, stored_deadline, .. } = &self.slots[slot];
-        let value = (!removed).then(|| encode(customer));
-        Update::relisted(key.to_vec(), value, *stored_deadline, customer.deadline.filter(|_| !removed))
+        let entry = &self.slots[slot];
+        let value = entry.stored().map(<[u8]>::to_vec);
+        let deadline = entry.deadline().filter(|_| !entry.removed);
+        Update::relisted(entry.key().to_vec(), value, entry.stored_deadline, deadline)
     }
 
     /// Notes that the store has been told.
     fn saved(&mut self, slot: Slot) {
         let entry = &mut self.slots[slot];
         entry.unsaved = false;
-        let deadline = entry.customer.deadline.filter(|_| !entry.removed);
+        let deadline = entry.deadline().filter(|_| !entry.removed);
         if std::mem::replace(&mut entry.stored_deadline, deadline) != deadline {
             entry.loaded_deadline = None;
         }
@@ -131,12 +131,12 @@ impl<S: Store> Customers<S> {
             }
             self.hand = self.slots.after(self.hand);
             let entry = &mut self.slots[self.hand];
-            if entry.key.is_empty() || entry.unsaved || std::mem::take(&mut entry.used) {
+            if entry.key().is_empty() || entry.unsaved || std::mem::take(&mut entry.used) {
                 continue;
             }
             let entry = self.slots.free(self.hand);
-            self.places.remove(&entry.key, self.hand);
-            self.weight -= entry.weight;
+            self.places.remove(entry.key(), self.hand);
+            self.weight -= entry.weight();
             any = true;
         }
         if any {

@@ -12,11 +12,12 @@ use crate::store::{Store, StoreError};
 const DUE_PAGE: usize = 256;
 
 impl<S: Store> Customers<S> {
-    /// Sees to it that a customer is looked at when the deadline they have now is due. One that moved to a later instant
-    /// is looked at in vain once, which costs less than to list everybody anew with each event.
-    pub(in crate::partition) fn reschedule(&mut self, slot: Slot) {
+    /// Packs a customer who was changed, and sees to it that they are looked at when the deadline they have now is due. One
+    /// that moved to a later instant is looked at in vain once, which costs less than to list everybody anew with each event.
+    pub(in crate::partition) fn settle(&mut self, slot: Slot) {
+        self.close(slot);
         let entry = &mut self.slots[slot];
-        let Some(deadline) = entry.customer.deadline else { return };
+        let Some(deadline) = entry.deadline() else { return };
         let is_listed = entry.listed.is_some_and(|listed| listed <= deadline);
         if is_listed || entry.loaded_deadline == Some(deadline) {
             return;
@@ -75,7 +76,7 @@ impl<S: Store> Customers<S> {
     }
 
     fn is_due(&self, slot: Slot, instant: i64) -> bool {
-        self.get(slot).deadline.is_some_and(|deadline| deadline <= instant)
+        self.slots[slot].deadline().is_some_and(|deadline| deadline <= instant)
     }
 
     /// Takes the first of the listed deadlines away; the customer's has moved on, and is listed instead.
@@ -84,7 +85,7 @@ impl<S: Store> Customers<S> {
         let Reverse((instant, slot)) = *first;
         let entry = &mut self.slots[slot];
         if entry.listed == Some(instant) {
-            entry.listed = entry.customer.deadline.filter(|deadline| entry.loaded_deadline != Some(*deadline));
+            entry.listed = entry.deadline().filter(|deadline| entry.loaded_deadline != Some(*deadline));
             if let Some(deadline) = entry.listed {
                 *first = Reverse((deadline, slot));
                 return;

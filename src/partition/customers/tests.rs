@@ -12,8 +12,8 @@ fn customers() -> Customers<MemoryStore> {
 
 fn set(customers: &mut Customers<MemoryStore>, customer_id: &str, deadline: i64) {
     let slot = customers.load(customer_id).unwrap();
-    customers.touch(slot).deadline = Some(deadline);
-    customers.reschedule(slot);
+    customers.touch(slot).unwrap().deadline = Some(deadline);
+    customers.settle(slot);
 }
 
 fn commit(customers: &mut Customers<MemoryStore>) {

@@ -103,6 +103,10 @@ fn unzigzag(value: u128) -> i128 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
+fn unzigzag_short(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
+}
+
 /// Takes from a buffer what [`Writer`] put there.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
@@ -111,28 +115,39 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, Unreadable> {
         let (first, rest) = self.bytes.split_first().ok_or(Unreadable)?;
         self.bytes = rest;
         Ok(*first)
     }
 
+    #[inline]
     pub(super) fn unsigned(&mut self) -> Result<u64, Unreadable> {
-        u64::try_from(self.wide()?).map_err(|_| Unreadable)
+        match self.short() {
+            Some(value) => Ok(value),
+            None => u64::try_from(self.wide()?).map_err(|_| Unreadable),
+        }
     }
 
     /// A number of things that each take at least one byte, so that damage cannot ask for more memory than there is data.
+    #[inline]
     pub(super) fn length(&mut self) -> Result<usize, Unreadable> {
-        usize::try_from(self.wide()?).ok().filter(|length| *length <= self.bytes.len()).ok_or(Unreadable)
+        usize::try_from(self.unsigned()?).ok().filter(|length| *length <= self.bytes.len()).ok_or(Unreadable)
     }
 
+    #[inline]
     pub(super) fn hash(&mut self) -> Result<u64, Unreadable> {
         let (first, rest) = self.bytes.split_first_chunk::<8>().ok_or(Unreadable)?;
         self.bytes = rest;
         Ok(u64::from_le_bytes(*first))
     }
 
+    #[inline]
     pub(super) fn instant(&mut self) -> Result<i64, Unreadable> {
+        if let Some(distance) = self.short() {
+            return self.origin.checked_add(unzigzag_short(distance)).ok_or(Unreadable);
+        }
         let distance = unzigzag(self.wide()?);
         let instant = distance.checked_add(i128::from(self.origin)).ok_or(Unreadable)?;
         i64::try_from(instant).map_err(|_| Unreadable)
@@ -140,7 +155,11 @@ impl<'a> Reader<'a> {
 
     pub(super) fn decimal(&mut self) -> Result<Decimal, Unreadable> {
         let scale = u32::from(self.byte()?);
-        Decimal::try_from_i128_with_scale(unzigzag(self.wide()?), scale).map_err(|_| Unreadable)
+        let decimal = match self.short() {
+            Some(mantissa) => Decimal::try_new(unzigzag_short(mantissa), scale),
+            None => Decimal::try_from_i128_with_scale(unzigzag(self.wide()?), scale),
+        };
+        decimal.map_err(|_| Unreadable)
     }
 
     pub(super) fn text(&mut self) -> Result<&'a str, Unreadable> {
@@ -150,14 +169,26 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| Unreadable)
     }
 
-    fn wide(&mut self) -> Result<u128, Unreadable> {
-        // Most are small.
-        if let Some((&first, rest)) = self.bytes.split_first()
-            && first < 0x80
-        {
+    /// A number of at most 56 bits; `None`, and nothing taken, where the bytes may be of another. Without a loop, as it was
+    /// written.
+    #[inline]
+    fn short(&mut self) -> Option<u64> {
+        let (&first, rest) = self.bytes.split_first()?;
+        if first < 0x80 {
             self.bytes = rest;
-            return Ok(u128::from(first));
+            return Some(first.into());
         }
+        let next = u64::from_le_bytes(*self.bytes.first_chunk::<8>()?);
+        let n_bits = (!next & 0x8080_8080_8080_8080).trailing_zeros() + 1;
+        let spread = next & 0x7f7f_7f7f_7f7f_7f7f & u64::MAX.checked_shr(64_u32.checked_sub(n_bits)?)?;
+        let spread = ((spread & 0x7f00_7f00_7f00_7f00) >> 1) | (spread & 0x007f_007f_007f_007f);
+        let spread = ((spread & 0x3fff_0000_3fff_0000) >> 2) | (spread & 0x0000_3fff_0000_3fff);
+        self.bytes = self.bytes.get(n_bits as usize / 8..)?;
+        Some(((spread & 0x0fff_ffff_0000_0000) >> 4) | (spread & 0x0fff_ffff))
+    }
+
+    #[cold]
+    fn wide(&mut self) -> Result<u128, Unreadable> {
         let mut value = 0_u128;
         for shift in (0..u128::BITS).step_by(7) {
             let byte = self.byte()?;
@@ -196,8 +227,11 @@ mod tests {
                 }
                 expected.push(rest.to_le_bytes()[0]);
                 check(|writer| writer.unsigned(value), &expected);
-                let mut reader = Reader { bytes: &expected, origin: 0 };
-                assert_eq!((reader.unsigned(), reader.bytes.len()), (Ok(value), 0));
+                for n_behind in [0, 1, 8] {
+                    let bytes = [expected.as_slice(), &[0xff; 8][..n_behind]].concat();
+                    let mut reader = Reader { bytes: &bytes, origin: 0 };
+                    assert_eq!((reader.unsigned(), reader.bytes.len()), (Ok(value), n_behind));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use crate::engine::accumulator::{Accumulator, Hashes};
 use crate::engine::customer::{Customer, Dated, Standing};
-use crate::engine::pattern::{Keys, Occurrence, PatternState, Rank};
+use crate::engine::pattern::{Keys, Occurrence, Occurrences, PatternState, Rank};
 use crate::engine::series::{Entry, Series};
 use crate::engine::value::Value;
 use crate::engine::values::{Seen, Values};
@@ -81,32 +81,83 @@ pub fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
     *bytes = writer.bytes;
 }
 
+/// Appends the bytes of a customer and, behind them, of what is derived and not stored, for as long as the engine is the same.
+/// How many of them are to be stored.
+pub fn pack(customer: &Customer, bytes: &mut Vec<u8>) -> usize {
+    let start = bytes.len();
+    encode_into(customer, bytes);
+    let n_stored = bytes.len() - start;
+    if let Some(untils) = customer.schedule.untils() {
+        let mut writer = Writer { bytes: std::mem::take(bytes), origin: customer.own_time.unwrap_or(0) };
+        writer.length(untils.len());
+        for (timer, until) in untils {
+            writer.unsigned(u64::from(*timer));
+            writer.instant(*until);
+        }
+        *bytes = writer.bytes;
+    }
+    n_stored
+}
+
+/// Makes a customer of bytes that were [packed](pack), or only [encoded](encode); so many of them are what is stored. What the
+/// customer was before goes, but not the memory of their lists, which is used again.
+///
+/// # Errors
+/// When the bytes are damaged or of a version not known here; what the customer is then is of no use.
+pub fn unpack(bytes: &[u8], n_stored: usize, customer: &mut Customer) -> Result<(), Unreadable> {
+    let (stored, derived) = bytes.split_at_checked(n_stored).ok_or(Unreadable)?;
+    decode_into(stored, customer)?;
+    if !derived.is_empty() {
+        let mut reader = Reader { bytes: derived, origin: customer.own_time.unwrap_or(0) };
+        let timer = |r: &mut Reader<'_>| u32::try_from(r.unsigned()?).map_err(|_| Unreadable);
+        let untils = customer.schedule.begin();
+        let length = reader.length()?;
+        untils.reserve(length);
+        for _ in 0..length {
+            untils.push((timer(&mut reader)?, reader.instant()?));
+        }
+    }
+    Ok(())
+}
+
 /// The customer of some bytes.
 ///
 /// # Errors
 /// When they are damaged or of a version not known here.
 pub fn decode(bytes: &[u8]) -> Result<Customer, Unreadable> {
+    let mut customer = Customer::default();
+    decode_into(bytes, &mut customer)?;
+    Ok(customer)
+}
+
+fn decode_into(bytes: &[u8], customer: &mut Customer) -> Result<(), Unreadable> {
     let (version, own_time, mut reader) = begin(bytes)?;
     let r = &mut reader;
-    let mut customer = Customer { own_time, ..Customer::default() };
+    customer.own_time = own_time;
+    customer.schedule.forget();
     if version == SCATTERED {
         (customer.arrivals, customer.sequence) = (r.unsigned()?, r.unsigned()?);
         (customer.deadline, customer.erased_at) = read_instants(r)?;
     } else {
         (customer.deadline, customer.erased_at) = read_instants(r)?;
-        customer.standings = read_list(r, read_standing)?;
+        read_list(r, &mut customer.standings, read_standing)?;
         (customer.arrivals, customer.sequence) = (r.unsigned()?, r.unsigned()?);
     }
-    customer.recent_ids = read_list(r, Reader::instant)?.into();
-    customer.profile = read_list(r, |r| Ok(Dated { value: read_value(r)?, at: r.instant()? }))?;
-    customer.consents = read_list(r, |r| Ok(Dated { value: r.byte()? != 0, at: r.instant()? }))?;
-    customer.aggregates = read_list(r, read_series)?;
-    customer.patterns = read_list(r, |r| Ok(PatternState { a: read_occurrences(r)?, b: read_occurrences(r)? }))?;
-    customer.holds = read_list(r, Reader::instant)?;
-    if version == SCATTERED {
-        customer.standings = read_list(r, read_standing)?;
+    customer.recent_ids.clear();
+    let length = r.length()?;
+    customer.recent_ids.reserve(length);
+    for _ in 0..length {
+        customer.recent_ids.push_back((r.hash()?, r.instant()?));
     }
-    if r.bytes.is_empty() { Ok(customer) } else { Err(Unreadable) }
+    read_list(r, &mut customer.profile, |r| Ok(Dated { value: read_value(r)?, at: r.instant()? }))?;
+    read_list(r, &mut customer.consents, |r| Ok(Dated { value: r.byte()? != 0, at: r.instant()? }))?;
+    read_list(r, &mut customer.aggregates, read_series)?;
+    read_list(r, &mut customer.patterns, |r| Ok(PatternState { a: read_occurrences(r)?, b: read_occurrences(r)? }))?;
+    read_list(r, &mut customer.holds, Reader::instant)?;
+    if version == SCATTERED {
+        read_list(r, &mut customer.standings, read_standing)?;
+    }
+    if r.bytes.is_empty() { Ok(()) } else { Err(Unreadable) }
 }
 
 /// What is in front in the bytes of a customer. Damage further on goes unnoticed.
@@ -170,20 +221,41 @@ fn list<T>(w: &mut Writer, entries: &[(u64, T)], write: impl Fn(&mut Writer, &T)
     }
 }
 
+/// Into the place of what the list held.
 fn read_list<'a, T>(
     r: &mut Reader<'a>,
+    list: &mut Vec<(u64, T)>,
     read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
-) -> Result<Vec<(u64, T)>, Unreadable> {
-    read_many(r, |r| Ok((r.hash()?, read(r)?)))
+) -> Result<(), Unreadable> {
+    list.clear();
+    let length = r.length()?;
+    list.reserve(length);
+    for _ in 0..length {
+        list.push((r.hash()?, read(r)?));
+    }
+    Ok(())
 }
 
-/// So many as a length in front says, in a list that has room for just those.
+/// So many as a length in front says.
 fn read_many<'a, T>(
     r: &mut Reader<'a>,
-    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
 ) -> Result<Vec<T>, Unreadable> {
     let length = r.length()?;
     let mut entries = Vec::with_capacity(length);
+    for _ in 0..length {
+        entries.push(read(r)?);
+    }
+    Ok(entries)
+}
+
+/// The same of what is mostly few.
+fn read_few<'a, const N: usize, T>(
+    r: &mut Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
+) -> Result<SmallVec<[T; N]>, Unreadable> {
+    let length = r.length()?;
+    let mut entries = SmallVec::with_capacity(length);
     for _ in 0..length {
         entries.push(read(r)?);
     }
@@ -223,8 +295,8 @@ fn read_series(r: &mut Reader<'_>) -> Result<Series, Unreadable> {
             accumulator: read_accumulator(r)?,
         }),
         1 => {
-            let entries = read_many(r, |r| Ok(Entry { youngest: r.instant()?, accumulator: read_accumulator(r)? }));
-            Ok(Series::Entries(entries?))
+            let entry = |r: &mut Reader<'_>| Ok(Entry { youngest: r.instant()?, accumulator: read_accumulator(r)? });
+            read_few(r, entry).map(Series::Entries)
         }
         _ => Err(Unreadable),
     }
@@ -297,7 +369,7 @@ fn read_accumulator(r: &mut Reader<'_>) -> Result<Accumulator, Unreadable> {
         7 => Accumulator::Values(read_values(r)?),
         8 => Accumulator::Hashes(Hashes {
             n_zeros: u32::try_from(r.unsigned()?).map_err(|_| Unreadable)?,
-            seen: read_list(r, Reader::instant)?,
+            seen: read_many(r, |r| Ok((r.hash()?, r.instant()?)))?,
         }),
         _ => return Err(Unreadable),
     })
@@ -376,8 +448,8 @@ fn occurrences(w: &mut Writer, occurrences: &[Occurrence]) {
     }
 }
 
-fn read_occurrences(r: &mut Reader<'_>) -> Result<Vec<Occurrence>, Unreadable> {
-    read_many(r, |r| {
+fn read_occurrences(r: &mut Reader<'_>) -> Result<Occurrences, Unreadable> {
+    read_few(r, |r| {
         let (at, rank) = (r.instant()?, Rank(r.unsigned()?));
         let mut keys = Keys::new();
         for _ in 0..r.length()? {

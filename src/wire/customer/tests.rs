@@ -28,7 +28,7 @@ fn everything() -> Customer {
     let mut aggregates: Vec<_> = (1..).zip(accumulators.map(whole)).collect();
     aggregates.push((20, Series::Whole { start: NOON_MS - 43_200_000, accumulator: Accumulator::Count(1) }));
     let entry = |age_ms| Entry { youngest: NOON_MS - age_ms, accumulator: Accumulator::Count(1) };
-    aggregates.push((u64::MAX, Series::Entries(vec![entry(200), entry(3)])));
+    aggregates.push((u64::MAX, Series::Entries([entry(200), entry(3)].into())));
     let keys = Keys::from_iter([[5, 6].into_iter().collect(), std::iter::empty().collect()]);
     let occurrence = Occurrence { at: NOON_MS - 60_000, rank: Rank::new(12, 1), keys };
     let standing = |member, when, until, since| Standing { member, when, until, since };
@@ -42,7 +42,7 @@ fn everything() -> Customer {
         profile: vec![(3, Dated { value: ten(), at: NOON_MS })],
         consents: vec![(4, Dated { value: true, at: NOON_MS }), (9, Dated { value: false, at: 0 })],
         aggregates,
-        patterns: vec![(8, PatternState { a: vec![occurrence], b: Vec::new() })],
+        patterns: vec![(8, PatternState { a: [occurrence].into_iter().collect(), ..PatternState::default() })],
         holds: vec![(11, NOON_MS - 1)],
         standings: vec![
             (21, standing(true, true, false, NOON_MS - 77)),
