@@ -86,8 +86,8 @@ pub(super) struct Customers<S> {
     places: Places,
     /// Who changed since the last commit.
     dirty: Vec<Slot>,
-    /// Who is open until the next commit, because they changed more than once since the last.
-    kept_open: Vec<Slot>,
+    /// Who is packed with the next commit.
+    waiting: Vec<Slot>,
     /// To pack customers in.
     buffer: Vec<u8>,
     /// To open customers in.
@@ -128,7 +128,7 @@ impl<S: Store> Customers<S> {
             slots: Slots::default(),
             places: Places::default(),
             dirty: Vec::new(),
-            kept_open: Vec::new(),
+            waiting: Vec::new(),
             buffer: Vec::new(),
             spare: Spare::default(),
             n_sent: 1,
@@ -190,28 +190,31 @@ impl<S: Store> Customers<S> {
 
     fn open(&mut self, slot: Slot) -> Result<&mut Customer, StoreError> {
         let entry = &mut self.slots[slot];
-        // Who has changed since the last commit may do so time and again.
-        if entry.open.is_none() && entry.n_sent == self.n_sent {
-            entry.stays_open = true;
-            self.kept_open.push(slot);
+        if entry.open.is_none() && entry.n_sent == self.n_sent && !entry.waits {
+            // Who has changed since the last commit may do so time and again.
+            entry.waits = true;
+            self.waiting.push(slot);
         }
         entry.open(&mut self.spare).map_err(|Unreadable| unreadable(&self.store))
     }
 
-    /// Packs a customer nobody needs any more.
+    /// Packs a customer nobody needs any more, now or with the next commit.
     pub(super) fn close(&mut self, slot: Slot) {
-        if self.slots[slot].stays_open {
+        let entry = &mut self.slots[slot];
+        if entry.waits {
             return;
         }
+        if entry.is_large() {
+            entry.waits = true;
+            return self.waiting.push(slot);
+        }
         self.pack(slot);
-        self.spare.extend(self.slots[slot].open.take());
-        self.spare.truncate(SPARE_MAX);
     }
 
-    fn close_all(&mut self) {
-        for slot in std::mem::take(&mut self.kept_open) {
-            self.slots[slot].stays_open = false;
-            self.close(slot);
+    fn pack_waiting(&mut self) {
+        for slot in std::mem::take(&mut self.waiting) {
+            self.slots[slot].waits = false;
+            self.pack(slot);
         }
     }
 
@@ -223,6 +226,10 @@ impl<S: Store> Customers<S> {
         let has_deadline = entry.deadline().is_some() && !entry.removed;
         let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
         self.n_deadlines_moved += i64::from(has_deadline) - i64::from(had_deadline);
+        if !entry.is_large() {
+            self.spare.extend(entry.open.take());
+            self.spare.truncate(SPARE_MAX);
+        }
     }
 
     /// The customer if there is one, without keeping them in memory.
@@ -370,7 +377,7 @@ impl<S: Store> Customers<S> {
 
     /// Tells each customer who changed since the last commit: key and encoded value, `None` for one who is removed.
     pub(super) fn changed<E>(&mut self, mut tell: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), E>) -> Result<(), E> {
-        self.close_all();
+        self.pack_waiting();
         for slot in &self.dirty {
             let entry = &self.slots[*slot];
             tell(entry.key(), entry.stored())?;
@@ -380,7 +387,7 @@ impl<S: Store> Customers<S> {
 
     /// What changed is on its way to the changelog; it must not be written to the store before it is committed.
     pub(super) fn sent(&mut self) {
-        self.close_all();
+        self.pack_waiting();
         self.n_sent += 1;
         self.n_deadlines += std::mem::take(&mut self.n_deadlines_moved);
         self.dirty.clear();
@@ -396,7 +403,7 @@ impl<S: Store> Customers<S> {
         self.slots = Slots::default();
         self.places = Places::default();
         self.dirty.clear();
-        self.kept_open.clear();
+        self.waiting.clear();
         self.n_deadlines_moved = 0;
         (self.n_sent, self.n_committed) = (1, 1);
         self.unsaved.clear();

@@ -39,8 +39,12 @@ const BUSY: f64 = 0.6;
 const DISK_FACTOR: f64 = 1.6;
 /// Customers that events are about again within a minute or so are worth their place in memory: a tenth of them.
 const HOT: f64 = 0.1;
-/// A customer in memory takes so many times their stored bytes.
-const IN_MEMORY: f64 = 6.5;
+/// A customer in memory takes so many times their stored bytes, and so many bytes besides.
+const IN_MEMORY: f64 = 1.3;
+const IN_MEMORY_BESIDES: f64 = 250.0;
+/// Those of more than a kilobyte are kept as objects besides.
+const IN_MEMORY_LARGE: f64 = 6.5;
+const LARGE_BYTES: f64 = 1_024.0;
 /// What a process needs besides customers: stores' memory budget, fetched records, code.
 const BASE_BYTES: f64 = 1e9;
 
@@ -68,6 +72,11 @@ impl Measured {
     pub(super) fn bytes_per_customer(&self) -> f64 {
         float(self.state_bytes) / float(self.n_customers.max(1))
     }
+
+    fn memory_per_customer(&self) -> f64 {
+        let stored = self.bytes_per_customer();
+        IN_MEMORY_BESIDES + stored * if stored > LARGE_BYTES { IN_MEMORY_LARGE } else { IN_MEMORY }
+    }
 }
 
 impl Sizing {
@@ -78,7 +87,7 @@ impl Sizing {
         let state_bytes = customers * measured.bytes_per_customer();
         Self {
             cores: rate * us_per_event / 1e6 / BUSY,
-            memory_bytes: BASE_BYTES + state_bytes * HOT * IN_MEMORY,
+            memory_bytes: BASE_BYTES + customers * HOT * measured.memory_per_customer(),
             disk_bytes: state_bytes * DISK_FACTOR,
             changelog_bytes_per_second: rate * measured.per_event(float(measured.changelog_bytes)),
             changes_per_second: rate * measured.changes_per_event(),

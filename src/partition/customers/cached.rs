@@ -1,7 +1,8 @@
 //! A customer in memory: packed in one piece, and opened while there is something to do with them.
 //!
 //! Most customers have a dozen lists of few entries. As objects these are a dozen places in memory, each of which the processor
-//! waits for; packed they are five lines of its cache one after the other, and a quarter of the bytes.
+//! waits for; packed they are five lines of its cache one after the other, and a quarter of the bytes. A few are so large that
+//! reading all of it for each record takes longer than that: they are left open, and packed once for each commit.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,10 @@ use crate::wire::customer::{Unreadable, head, pack, unpack};
 /// Bytes of a customer besides key and state: the entry here, and their places in the table of keys, among the unsaved and
 /// in the list of deadlines.
 const WEIGHT_FIXED: usize = size_of::<Cached>() + 32;
+/// Who takes more bytes is left open.
+const LARGE: usize = 1_024;
+/// How many times the bytes of a large customer they take besides, open.
+const WEIGHT_OPEN: usize = 5;
 
 /// Customers that are nobody any more, whose lists have memory for the next.
 pub(super) type Spare = smallvec::SmallVec<[Box<Customer>; 2]>;
@@ -28,8 +33,8 @@ pub(super) struct Cached {
     pub(super) open: Option<Box<Customer>>,
     /// Changed since they were packed.
     pub(super) is_stale: bool,
-    /// Open until the next commit.
-    pub(super) stays_open: bool,
+    /// To be packed with the next commit.
+    pub(super) waits: bool,
     /// How many commits were sent before they changed last, the first being number one; 0 of who did not change.
     pub(super) n_sent: u64,
     /// Changed since they were written to the store.
@@ -107,6 +112,11 @@ impl Cached {
         self.bytes.get(self.key_end..self.stored_end).filter(|_| !self.removed)
     }
 
+    /// Whether they are left open.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.len() > LARGE
+    }
+
     /// Packs what they are now, if that is something else. `buffer` is for the purpose, so that it need not be asked for each
     /// time.
     pub(super) fn pack(&mut self, buffer: &mut Vec<u8>) {
@@ -132,6 +142,8 @@ impl Cached {
 
     /// Bytes in memory, roughly, with what the allocator rounds up to, and those who are open just now.
     pub(super) fn weight(&self) -> usize {
-        WEIGHT_FIXED + self.bytes.len() + self.bytes.len() / 8
+        let n_bytes = self.bytes.len();
+        let n_open = if self.is_large() { WEIGHT_OPEN * n_bytes } else { n_bytes / 8 };
+        WEIGHT_FIXED + n_bytes + n_open
     }
 }
