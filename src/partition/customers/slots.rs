@@ -49,7 +49,7 @@ impl<T> Slots<T> {
             page.push(entry);
         }
         let slot = Slot(self.len);
-        // Four thousand million customers of 420 bytes are more than fits.
+        // Four thousand million customers are more than fits.
         self.len = self.len.saturating_add(1);
         slot
     }

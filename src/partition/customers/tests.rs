@@ -63,3 +63,45 @@ fn a_deadline_that_comes_back_is_found_in_memory_and_in_the_store() {
         assert_eq!(due(&mut customers, 30), Some((10, "a".to_owned())), "leaves memory: {leaves_memory}");
     }
 }
+
+/// Whoever changes once is packed at once; who changes again, or is large, with the commit.
+#[test]
+fn a_commit_tells_what_customers_are_by_then() {
+    for (n_changes, n_ids) in [(1, 1), (3, 1), (1, 200), (3, 200)] {
+        let mut customers = Customers::new(MemoryStore::default(), ErasureKey::default());
+        for n_commits in 1..4 {
+            for _ in 0..n_changes {
+                let slot = customers.load("a").unwrap();
+                let customer = customers.touch(slot).unwrap();
+                customer.arrivals += 1;
+                customer.recent_ids = (0..n_ids).map(|id| (id, 0)).collect();
+                customers.settle(slot);
+            }
+            let mut told = Vec::new();
+            let tell = |key: &[u8], value: Option<&[u8]>| -> Result<(), ()> {
+                told.push((key.to_vec(), decode(value.unwrap()).unwrap().arrivals));
+                Ok(())
+            };
+            customers.changed(tell).unwrap();
+            assert_eq!(told, [(key_of("a"), n_commits * n_changes)], "{n_changes} changes, {n_ids} ids");
+            customers.sent();
+            customers.committed(None).unwrap();
+            assert_eq!(customers.peek("a").unwrap().unwrap().arrivals, n_commits * n_changes);
+        }
+    }
+}
+
+/// What a changed customer would have been without a change to what is stored is no change, but what is derived is kept.
+#[test]
+fn what_is_only_derived_is_kept_and_not_told() {
+    let mut customers = customers();
+    set(&mut customers, "a", 10);
+    commit(&mut customers);
+    let mut customer = customers.peek("a").unwrap().unwrap();
+    customer.schedule.begin().push((7, 10));
+    customers.replace("a", customer).unwrap();
+    let slot = customers.load("a").unwrap();
+    assert_eq!(customers.get(slot).unwrap().schedule.untils(), Some(&[(7, 10)][..]));
+    let told: Result<(), ()> = customers.changed(|_, _| Err(()));
+    assert_eq!(told, Ok(()));
+}

@@ -121,3 +121,24 @@ fn other_versions_are_refused() {
         assert_eq!((decode(&bytes), head(&bytes)), (Err(Unreadable), Err(Unreadable)));
     }
 }
+
+#[test]
+fn who_is_packed_comes_back_with_what_is_derived_and_nothing_of_who_was_there_before() {
+    let mut customer = everything();
+    customer.schedule.begin().extend([(3, NOON_MS + 5), (700, i64::MIN)]);
+    let mut bytes = Vec::new();
+    let n_stored = pack(&customer, &mut bytes);
+    assert_eq!(bytes[..n_stored], encode(&customer));
+    let mut unpacked = everything();
+    unpacked.schedule.begin().push((1, 2));
+    unpack(&bytes, n_stored, &mut unpacked).unwrap();
+    assert_eq!(unpacked, customer);
+    assert_eq!(unpacked.schedule.untils(), Some(&[(3, NOON_MS + 5), (700, i64::MIN)][..]));
+    for length in n_stored + 1..bytes.len() {
+        assert_eq!(unpack(&bytes[..length], n_stored, &mut unpacked), Err(Unreadable), "the first {length} bytes");
+    }
+
+    let nobody = encode(&Customer::default());
+    unpack(&nobody, nobody.len(), &mut unpacked).unwrap();
+    assert_eq!((&unpacked, unpacked.schedule.untils()), (&Customer::default(), None));
+}
