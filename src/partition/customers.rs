@@ -20,13 +20,10 @@ use crate::engine::customer::Customer;
 use crate::store::{Store, StoreError};
 use crate::wire::customer::{Unreadable, decode};
 use behind::Round;
-use cached::{Cached, Spare};
+use cached::{Cached, SPARE_MAX, Spare};
 pub use erasure::ErasureKey;
 pub(super) use slots::Slot;
 use slots::{Places, Slots};
-
-/// Who offers a record is open, and besides one after the other of those whose deadlines it passes.
-const SPARE_MAX: usize = 2;
 
 /// First byte of the key of a customer; the customer id follows.
 const CUSTOMER: u8 = b'c';

@@ -17,8 +17,10 @@ const LARGE: usize = 1_024;
 /// How many times the bytes of a large customer they take besides, open.
 const WEIGHT_OPEN: usize = 5;
 
+/// Who offers a record is open, and besides one after the other of those whose deadlines it passes.
+pub(super) const SPARE_MAX: usize = 2;
 /// Customers that are nobody any more, whose lists have memory for the next.
-pub(super) type Spare = smallvec::SmallVec<[Box<Customer>; 2]>;
+pub(super) type Spare = smallvec::SmallVec<[Box<Customer>; SPARE_MAX]>;
 
 /// One customer.
 #[derive(Debug, Default)]

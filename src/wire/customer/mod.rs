@@ -42,8 +42,7 @@ pub fn encode(customer: &Customer) -> Vec<u8> {
     bytes
 }
 
-/// Appends the bytes of a customer.
-pub fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
+fn encode_into(customer: &Customer, bytes: &mut Vec<u8>) {
     let mut writer = Writer { bytes: std::mem::take(bytes), origin: 0 };
     let w = &mut writer;
     w.byte(VERSION);
