@@ -83,6 +83,17 @@ impl<'a> Filling<'a> {
         Ok(())
     }
 
+    /// Puts a text of the envelope where it goes, into the memory of the one before.
+    pub(crate) fn put_envelope(&mut self, place: Place, text: &str) {
+        let slot = match place {
+            Place::EventId => &mut self.record.envelope.event_id,
+            Place::CustomerId => &mut self.record.envelope.customer_id,
+            _ => return,
+        };
+        slot.clear();
+        slot.push_str(text);
+    }
+
     fn put_one(&mut self, goal: Goal, value: Value) {
         match goal.list {
             Some(list) => {

@@ -17,6 +17,7 @@ pub(crate) mod number;
 pub mod schema;
 pub mod text;
 pub mod told;
+mod varint;
 pub(crate) mod wanted;
 pub mod writer;
 

@@ -28,7 +28,12 @@ pub(crate) enum Place {
 impl Place {
     /// Whether every record must have it.
     pub(crate) fn is_envelope(self) -> bool {
-        matches!(self, Self::EventId | Self::CustomerId | Self::OccurredAt)
+        self.is_text_of_envelope() || self == Self::OccurredAt
+    }
+
+    /// Whether it is a text that every record must have.
+    pub(crate) fn is_text_of_envelope(self) -> bool {
+        matches!(self, Self::EventId | Self::CustomerId)
     }
 }
 

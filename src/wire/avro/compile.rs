@@ -109,6 +109,12 @@ impl Compiler<'_> {
             (written, read) => {
                 let goals: Box<[Goal]> = views.iter().flat_map(View::goals).collect();
                 match Leaf::new(written, read) {
+                    Some(Leaf::Text)
+                        if let [Goal { place, list: None }] = *goals
+                            && place.is_text_of_envelope() =>
+                    {
+                        steps.push(Step::ReadEnvelope(place));
+                    }
                     Some(leaf) if leaf != Leaf::Opaque && !goals.is_empty() => steps.push(Step::Read(leaf, goals)),
                     _ => self.skip(writer, steps),
                 }
@@ -129,7 +135,7 @@ impl Compiler<'_> {
         for branch in branches {
             if in_envelope && matches!(self.resolution.writer.get(*branch), Shape::Null) {
                 // Refused for what it lacks, in terms of the envelope.
-                compiled.push(Some(self.block(Vec::new())));
+                compiled.push(Some(Vec::new()));
                 continue;
             }
             if self.resolution.branch(*branch, reader).is_none() {
@@ -138,7 +144,7 @@ impl Compiler<'_> {
             }
             let mut inside = Vec::new();
             self.value(*branch, reader, views, &mut inside)?;
-            compiled.push(Some(self.block(inside)));
+            compiled.push(Some(inside));
         }
         steps.push(Step::Union(compiled.into()));
         Ok(())
@@ -183,7 +189,12 @@ impl Compiler<'_> {
                 steps.push(Step::SkipMap { values, min_size });
             }
             Shape::Union(branches) => {
-                let branches = branches.iter().map(|branch| Some(self.skipping(*branch))).collect();
+                let branches = branches.iter().map(|branch| {
+                    let mut inside = Vec::new();
+                    self.skip(*branch, &mut inside);
+                    Some(inside)
+                });
+                let branches = branches.collect();
                 steps.push(Step::Union(branches));
             }
             Shape::Record(record) => {

@@ -1,6 +1,6 @@
 //! Bytes being read, front to back, with every length checked.
 
-use super::super::DecodeError;
+use super::super::{DecodeError, varint};
 
 /// What is left to read.
 pub(super) struct Cursor<'a> {
@@ -36,7 +36,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// A zigzag long.
+    #[inline]
     pub(super) fn long(&mut self) -> Result<i64, DecodeError> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(varint::unzigzag(byte.into()))
+            }
+            _ => self.long_of_several(),
+        }
+    }
+
+    /// The same of one that takes several bytes.
+    fn long_of_several(&mut self) -> Result<i64, DecodeError> {
+        if let Some((coded, rest)) = varint::short(self.rest) {
+            self.rest = rest;
+            return Ok(varint::unzigzag(coded));
+        }
         let first = self.byte()?;
         let mut coded = u64::from(first & 0x7f);
         let mut byte = first;
@@ -49,7 +65,7 @@ impl<'a> Cursor<'a> {
             coded |= u64::from(byte & 0x7f) << shift;
             shift += 7;
         }
-        Ok((coded >> 1).cast_signed() ^ -(coded & 1).cast_signed())
+        Ok(varint::unzigzag(coded))
     }
 
     /// A zigzag int.

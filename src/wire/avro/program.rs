@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::super::wanted::Goal;
+use super::super::wanted::{Goal, Place};
 use super::leaf::Leaf;
 
 /// A position in [`Program::blocks`].
@@ -29,12 +29,14 @@ pub(super) enum Step {
     SkipArray { items: BlockId, min_size: usize },
     /// The same with a key before each.
     SkipMap { values: BlockId, min_size: usize },
-    /// A branch by its number; `None` is one that cannot be resolved.
-    Union(Box<[Option<BlockId>]>),
+    /// A branch by its number; `None` is one that cannot be resolved. Most are short, and many say nothing.
+    Union(Box<[Option<Vec<Step>>]>),
     /// A record that is used in several places, or within itself.
     Call(BlockId),
     /// A value, and where it goes.
     Read(Leaf, Box<[Goal]>),
+    /// A text of the envelope, which goes nowhere else.
+    ReadEnvelope(Place),
     /// An array of which something is wanted; its lists are known from here on.
     Array { items: BlockId, min_size: usize, opens: Box<[usize]> },
     /// The traits of a profile.

@@ -28,32 +28,41 @@ struct Run<'a, 'f> {
 impl Run<'_, '_> {
     fn block(&mut self, id: BlockId) -> Result<(), DecodeError> {
         let program = self.program;
-        for step in program.blocks.get(id.0).into_iter().flatten() {
-            self.step(step)?;
+        self.steps(program.blocks.get(id.0).map_or(&[], Vec::as_slice))
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<(), DecodeError> {
+        for step in steps {
+            match step {
+                Step::SkipInteger => drop(self.cursor.long()?),
+                Step::SkipBytes => drop(self.cursor.bytes()?),
+                Step::SkipFixed(size) => drop(self.cursor.take(*size)?),
+                Step::ReadEnvelope(place) => self.filling.put_envelope(*place, self.cursor.text()?),
+                Step::Read(leaf, goals) => {
+                    let value = leaf.read(&mut self.cursor)?;
+                    self.filling.put(goals, value)?;
+                }
+                Step::Union(branches) => {
+                    let branch = usize::try_from(self.cursor.long()?).map_err(|_| DecodeError::BadBranch)?;
+                    let branch = branches.get(branch).and_then(Option::as_ref).ok_or(DecodeError::BadBranch)?;
+                    if !branch.is_empty() {
+                        self.steps(branch)?;
+                    }
+                }
+                compound => self.compound(compound)?,
+            }
         }
         Ok(())
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), DecodeError> {
+    /// A step that is made of others, or rare.
+    fn compound(&mut self, step: &Step) -> Result<(), DecodeError> {
         match step {
-            Step::SkipInteger => {
-                self.cursor.long()?;
-            }
-            Step::SkipBytes => {
-                self.cursor.bytes()?;
-            }
-            Step::SkipFixed(size) => {
-                self.cursor.take(*size)?;
-            }
             Step::SkipArray { items, min_size } => self.items(*min_size, true, |run| run.block(*items))?,
             Step::SkipMap { values, min_size } => self.items(*min_size, true, |run| {
                 run.cursor.bytes()?;
                 run.block(*values)
             })?,
-            Step::Union(branches) => {
-                let branch = usize::try_from(self.cursor.long()?).map_err(|_| DecodeError::BadBranch)?;
-                self.block(branches.get(branch).copied().flatten().ok_or(DecodeError::BadBranch)?)?;
-            }
             Step::Call(block) => {
                 self.calls += 1;
                 if self.calls > MAX_CALLS {
@@ -61,10 +70,6 @@ impl Run<'_, '_> {
                 }
                 self.block(*block)?;
                 self.calls -= 1;
-            }
-            Step::Read(leaf, goals) => {
-                let value = leaf.read(&mut self.cursor)?;
-                self.filling.put(goals, value)?;
             }
             Step::Array { items, min_size, opens } => {
                 self.filling.open(opens);
@@ -84,6 +89,7 @@ impl Run<'_, '_> {
                 // A default was checked against the schema when it was parsed.
                 node.read(value, self.filling).map_err(|_| DecodeError::DoesNotFit)?;
             }
+            quick => self.steps(std::slice::from_ref(quick))?,
         }
         Ok(())
     }

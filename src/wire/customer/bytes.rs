@@ -2,6 +2,8 @@
 
 use rust_decimal::Decimal;
 
+use super::super::varint::{self, unzigzag};
+
 /// The bytes are not what `Writer` writes: damaged, or of another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unreadable bytes")]
@@ -99,11 +101,7 @@ fn zigzag(value: i128) -> u128 {
     ((value << 1) ^ (value >> 127)).cast_unsigned()
 }
 
-fn unzigzag(value: u128) -> i128 {
-    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
-}
-
-fn unzigzag_short(value: u64) -> i64 {
+fn unzigzag_wide(value: u128) -> i128 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
@@ -146,9 +144,9 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn instant(&mut self) -> Result<i64, Unreadable> {
         if let Some(distance) = self.short() {
-            return self.origin.checked_add(unzigzag_short(distance)).ok_or(Unreadable);
+            return self.origin.checked_add(unzigzag(distance)).ok_or(Unreadable);
         }
-        let distance = unzigzag(self.wide()?);
+        let distance = unzigzag_wide(self.wide()?);
         let instant = distance.checked_add(i128::from(self.origin)).ok_or(Unreadable)?;
         i64::try_from(instant).map_err(|_| Unreadable)
     }
@@ -156,8 +154,8 @@ impl<'a> Reader<'a> {
     pub(super) fn decimal(&mut self) -> Result<Decimal, Unreadable> {
         let scale = u32::from(self.byte()?);
         let decimal = match self.short() {
-            Some(mantissa) => Decimal::try_new(unzigzag_short(mantissa), scale),
-            None => Decimal::try_from_i128_with_scale(unzigzag(self.wide()?), scale),
+            Some(mantissa) => Decimal::try_new(unzigzag(mantissa), scale),
+            None => Decimal::try_from_i128_with_scale(unzigzag_wide(self.wide()?), scale),
         };
         decimal.map_err(|_| Unreadable)
     }
@@ -169,22 +167,12 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| Unreadable)
     }
 
-    /// A number of at most 56 bits; `None`, and nothing taken, where the bytes may be of another. Without a loop, as it was
-    /// written.
+    /// A number of at most 56 bits; `None`, and nothing taken, where the bytes may be of another.
     #[inline]
     fn short(&mut self) -> Option<u64> {
-        let (&first, rest) = self.bytes.split_first()?;
-        if first < 0x80 {
-            self.bytes = rest;
-            return Some(first.into());
-        }
-        let next = u64::from_le_bytes(*self.bytes.first_chunk::<8>()?);
-        let n_bits = (!next & 0x8080_8080_8080_8080).trailing_zeros() + 1;
-        let spread = next & 0x7f7f_7f7f_7f7f_7f7f & u64::MAX.checked_shr(64_u32.checked_sub(n_bits)?)?;
-        let spread = ((spread & 0x7f00_7f00_7f00_7f00) >> 1) | (spread & 0x007f_007f_007f_007f);
-        let spread = ((spread & 0x3fff_0000_3fff_0000) >> 2) | (spread & 0x0000_3fff_0000_3fff);
-        self.bytes = self.bytes.get(n_bits as usize / 8..)?;
-        Some(((spread & 0x0fff_ffff_0000_0000) >> 4) | (spread & 0x0fff_ffff))
+        let (value, rest) = varint::short(self.bytes)?;
+        self.bytes = rest;
+        Some(value)
     }
 
     #[cold]
