@@ -79,7 +79,7 @@ fn search(
 /// The end of the calendar, year 9999: nobody waits for longer.
 const LATEST_INSTANT: i64 = 253_402_300_799_999;
 
-/// Instants around which a condition can flip: four for each crossing.
+/// Instants around which a condition can flip: up to four for each crossing.
 type Candidates = SmallVec<[i64; 8]>;
 
 /// Instants, in order, around which a condition whose sides move evenly can flip; `None` where they do not.
@@ -120,11 +120,14 @@ fn meet(now: i64, apart: Decimal, slope: Decimal, candidates: &mut Candidates) {
         return;
     }
     // Most differences grow by what passes, and a division takes long. Too far away for a decimal is too far away to wait for.
-    let in_ms = if slope == Decimal::ONE { Some(-apart) } else { apart.checked_div(-slope) };
+    let is_even = slope.abs() == Decimal::ONE;
+    let in_ms = if is_even { Some(-apart * slope) } else { apart.checked_div(-slope) };
     let Some(at) = in_ms.and_then(|in_ms| in_ms.floor().to_i64()?.checked_add(now)) else {
         return;
     };
-    candidates.extend((-1..=2).filter_map(|around| at.checked_add(around)));
+    // Where the sides meet at that very instant, nothing is different before it, nor after the next one.
+    let around = if is_even && apart.is_integer() { 0..=1 } else { -1..=2 };
+    candidates.extend(around.filter_map(|around| at.checked_add(around)));
 }
 
 /// By how much an operand grows in a millisecond, where it does so evenly.
