@@ -174,6 +174,35 @@ pub fn remove<T>(entries: &mut Vec<(u64, T)>, key: u64) {
 }
 
 impl Customer {
+    /// Makes somebody new of them, in the memory of their lists.
+    pub fn begin_anew(&mut self) {
+        // All by name, so that none is forgotten.
+        let Self {
+            own_time,
+            arrivals,
+            sequence,
+            deadline,
+            erased_at,
+            recent_ids,
+            profile,
+            consents,
+            aggregates,
+            patterns,
+            holds,
+            standings,
+            schedule,
+        } = self;
+        (*own_time, *arrivals, *sequence, *deadline, *erased_at) = (None, 0, 0, None, None);
+        recent_ids.clear();
+        profile.clear();
+        consents.clear();
+        aggregates.clear();
+        patterns.clear();
+        holds.clear();
+        standings.clear();
+        schedule.forget();
+    }
+
     /// How they stand towards the segment with that key.
     #[must_use]
     pub fn standing(&self, segment_key: u64) -> Standing {

@@ -20,7 +20,8 @@ use crate::engine::customer::Customer;
 use crate::store::{Store, StoreError};
 use crate::wire::customer::{Unreadable, decode};
 use behind::Round;
-use cached::{Cached, SPARE_MAX, Spare};
+pub use cached::memory_of_customer;
+use cached::{Cached, Spare};
 pub use erasure::ErasureKey;
 pub(super) use slots::Slot;
 use slots::{Places, Slots};
@@ -224,8 +225,7 @@ impl<S: Store> Customers<S> {
         let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
         self.n_deadlines_moved += i64::from(has_deadline) - i64::from(had_deadline);
         if !entry.is_large() {
-            self.spare.extend(entry.open.take());
-            self.spare.truncate(SPARE_MAX);
+            entry.open.take().into_iter().for_each(|customer| self.spare.put(customer));
         }
     }
 
@@ -262,7 +262,7 @@ impl<S: Store> Customers<S> {
         self.reads.misses += 1;
         let loaded = match self.store.get(&key)? {
             Some(bytes) => Cached::of_stored(&key, &bytes).map_err(|Unreadable| unreadable(&self.store))?,
-            None => Cached::of_new(&key, self.after_erasure(customer_id)?),
+            None => Cached::of_new(&key, self.newcomer(customer_id)?),
         };
         Ok(self.insert(loaded))
     }
@@ -276,15 +276,18 @@ impl<S: Store> Customers<S> {
     }
 
     /// A new customer, who goes on counting changes where one erased under the same id left off.
-    fn after_erasure(&mut self, customer_id: &str) -> Result<Customer, StoreError> {
+    fn newcomer(&mut self, customer_id: &str) -> Result<Box<Customer>, StoreError> {
         if self.any_erased.is_none() {
             let first = self.store.scan(Some(&[CUSTOMER + 1]), 1)?;
             self.any_erased = Some(first.first().is_some_and(|(key, _)| key.first() == Some(&ERASED)));
         }
-        if self.any_erased == Some(false) {
-            return Ok(Customer::default());
+        let mut customer = self.spare.newcomer();
+        if self.any_erased == Some(true)
+            && let Some(erased) = self.peek_key(&self.erasure_key.key(customer_id))?
+        {
+            *customer = erased;
         }
-        Ok(self.peek_key(&self.erasure_key.key(customer_id))?.unwrap_or_default())
+        Ok(customer)
     }
 
     fn decoded(&self, bytes: &[u8]) -> Result<Customer, StoreError> {
@@ -302,7 +305,7 @@ impl<S: Store> Customers<S> {
         self.close(slot);
         let Some(key) = key else { return Ok(()) };
         self.any_erased = Some(true);
-        let slot = self.find(&key).unwrap_or_else(|| self.insert(Cached::of_new(&key, Customer::default())));
+        let slot = self.find(&key).unwrap_or_else(|| self.insert(Cached::of_new(&key, Box::default())));
         *self.touch(slot)? = remains;
         self.close(slot);
         Ok(())

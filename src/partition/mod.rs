@@ -22,7 +22,7 @@ use crate::engine::{Applied, Engine, catalog};
 use crate::store::{Store, StoreError, Update};
 pub use clock::Clock;
 use customers::{Customers, Slot};
-pub use customers::{ErasureKey, Page, customer_id_of, is_customer, key_of};
+pub use customers::{ErasureKey, Page, customer_id_of, is_customer, key_of, memory_of_customer};
 use names::Names;
 use percentiles::Percentiles;
 pub use percentiles::Refresh;

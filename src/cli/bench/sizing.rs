@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::partition::memory_of_customer;
+
 /// What the sample showed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measured {
@@ -39,12 +41,6 @@ const BUSY: f64 = 0.6;
 const DISK_FACTOR: f64 = 1.6;
 /// Customers that events are about again within a minute or so are worth their place in memory: a tenth of them.
 const HOT: f64 = 0.1;
-/// A customer in memory takes so many times their stored bytes, and so many bytes besides.
-const IN_MEMORY: f64 = 1.3;
-const IN_MEMORY_BESIDES: f64 = 250.0;
-/// Those of more than a kilobyte are kept as objects besides.
-const IN_MEMORY_LARGE: f64 = 6.5;
-const LARGE_BYTES: f64 = 1_024.0;
 /// What a process needs besides customers: stores' memory budget, fetched records, code.
 const BASE_BYTES: f64 = 1e9;
 
@@ -74,8 +70,7 @@ impl Measured {
     }
 
     fn memory_per_customer(&self) -> f64 {
-        let stored = self.bytes_per_customer();
-        IN_MEMORY_BESIDES + stored * if stored > LARGE_BYTES { IN_MEMORY_LARGE } else { IN_MEMORY }
+        float(memory_of_customer(self.state_bytes / self.n_customers.max(1)))
     }
 }
 

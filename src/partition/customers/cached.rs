@@ -17,20 +17,46 @@ const LARGE: usize = 1_024;
 /// How many times the bytes of a large customer they take besides, open.
 const WEIGHT_OPEN: usize = 5;
 
-/// Who offers a record is open, and besides one after the other of those whose deadlines it passes.
-pub(super) const SPARE_MAX: usize = 2;
+/// So many may be opened between two commits because they change again.
+const SPARE_MAX: usize = 128;
+
 /// Customers that are nobody any more, whose lists have memory for the next.
-pub(super) type Spare = smallvec::SmallVec<[Box<Customer>; SPARE_MAX]>;
+#[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "boxes are handed out and come back")]
+pub(super) struct Spare(Vec<Box<Customer>>);
+
+impl Spare {
+    /// Somebody to be made someone else of.
+    fn take(&mut self) -> Box<Customer> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    /// Somebody new.
+    pub(super) fn newcomer(&mut self) -> Box<Customer> {
+        let mut customer = self.take();
+        customer.begin_anew();
+        customer
+    }
+
+    /// Takes somebody back whom nobody needs any more.
+    pub(super) fn put(&mut self, customer: Box<Customer>) {
+        if self.0.len() < SPARE_MAX {
+            self.0.push(customer);
+        }
+    }
+}
 
 /// One customer.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "marks that have nothing to do with each other")]
 pub(super) struct Cached {
-    /// The key, and behind it the customer as they are, or were when they were opened; nothing of somebody new.
+    /// The key, and behind it the customer as they are, or were when they were opened; nothing of somebody new. There may be
+    /// room behind that.
     bytes: Box<[u8]>,
     key_end: usize,
     /// The end of what is stored; what is derived follows.
     stored_end: usize,
+    end: usize,
     /// What they are now, if they are open.
     pub(super) open: Option<Box<Customer>>,
     /// Changed since they were packed.
@@ -65,6 +91,7 @@ impl Cached {
             bytes: [key, stored].concat().into(),
             key_end: key.len(),
             stored_end: key.len() + stored.len(),
+            end: key.len() + stored.len(),
             packed_deadline: deadline,
             stored_deadline: deadline,
             loaded_deadline: deadline,
@@ -74,15 +101,15 @@ impl Cached {
     }
 
     /// Somebody the store does not have.
-    pub(super) fn of_new(key: &[u8], customer: Customer) -> Self {
+    pub(super) fn of_new(key: &[u8], customer: Box<Customer>) -> Self {
         let (bytes, end) = (key.into(), key.len());
-        Self { bytes, key_end: end, stored_end: end, open: Some(Box::new(customer)), ..Self::default() }
+        Self { bytes, key_end: end, stored_end: end, end, open: Some(customer), ..Self::default() }
     }
 
     /// The customer, opened; in one of `spare`, if there is one.
     pub(super) fn open(&mut self, spare: &mut Spare) -> Result<&mut Customer, Unreadable> {
         if self.open.is_none() {
-            let mut customer = spare.pop().unwrap_or_default();
+            let mut customer = spare.take();
             self.unpack(&mut customer)?;
             self.open = Some(customer);
         }
@@ -100,7 +127,7 @@ impl Cached {
     }
 
     fn unpack(&self, customer: &mut Customer) -> Result<(), Unreadable> {
-        let packed = self.bytes.get(self.key_end..).ok_or(Unreadable)?;
+        let packed = self.bytes.get(self.key_end..self.end).ok_or(Unreadable)?;
         unpack(packed, self.stored_end - self.key_end, customer)
     }
 
@@ -116,7 +143,7 @@ impl Cached {
 
     /// Whether they are left open.
     pub(super) fn is_large(&self) -> bool {
-        self.bytes.len() > LARGE
+        self.end > LARGE
     }
 
     /// Packs what they are now, if that is something else. `buffer` is for the purpose, so that it need not be asked for each
@@ -130,10 +157,13 @@ impl Cached {
         self.stored_end = self.key_end + pack(customer, buffer);
         self.packed_deadline = customer.deadline;
         self.is_stale = false;
-        if self.bytes.len() == buffer.len() {
-            self.bytes.copy_from_slice(buffer);
-        } else {
+        self.end = buffer.len();
+        let room = room_for(self.end);
+        if room > self.bytes.len() || room < self.bytes.len() / 2 {
+            buffer.resize(room, 0);
             self.bytes = buffer.as_slice().into();
+        } else {
+            self.bytes[..self.end].copy_from_slice(buffer);
         }
     }
 
@@ -144,8 +174,21 @@ impl Cached {
 
     /// Bytes in memory, roughly, with what the allocator rounds up to, and those who are open just now.
     pub(super) fn weight(&self) -> usize {
-        let n_bytes = self.bytes.len();
-        let n_open = if self.is_large() { WEIGHT_OPEN * n_bytes } else { n_bytes / 8 };
-        WEIGHT_FIXED + n_bytes + n_open
+        weight(self.bytes.len(), self.is_large())
     }
+}
+
+fn weight(room: usize, is_large: bool) -> usize {
+    WEIGHT_FIXED + room + if is_large { WEIGHT_OPEN * room } else { room / 8 }
+}
+
+/// Bytes that a customer takes in memory, roughly, of whom key and state are so many bytes.
+#[must_use]
+pub fn memory_of_customer(n_bytes: usize) -> usize {
+    weight(room_for(n_bytes), n_bytes > LARGE)
+}
+
+/// Room for so many bytes, which costs nothing: allocators have four sizes between a power of two and the next.
+fn room_for(n_bytes: usize) -> usize {
+    n_bytes.next_multiple_of((n_bytes.next_power_of_two() / 8).max(16))
 }

@@ -105,3 +105,47 @@ fn what_is_only_derived_is_kept_and_not_told() {
     let told: Result<(), ()> = customers.changed(|_, _| Err(()));
     assert_eq!(told, Ok(()));
 }
+
+/// There may be room behind a packed customer, which is nothing of them.
+#[test]
+fn customers_that_grow_and_shrink_in_place_are_what_they_are() {
+    let mut customers = Customers::new(MemoryStore::default(), ErasureKey::default());
+    for n_ids in [3, 4, 5, 6, 5, 3, 40, 39, 2, 0, 1] {
+        let slot = customers.load("a").unwrap();
+        let ids: VecDeque<_> = (0..n_ids).map(|id| (id, 0)).collect();
+        customers.touch(slot).unwrap().recent_ids.clone_from(&ids);
+        customers.settle(slot);
+        let customer = customers.get(slot).unwrap();
+        assert_eq!((&customer.recent_ids, customer.schedule.untils()), (&ids, None));
+        customers.close(slot);
+        let mut told = None;
+        let tell = |_: &[u8], value: Option<&[u8]>| -> Result<(), ()> {
+            told = value.map(decode);
+            Ok(())
+        };
+        customers.changed(tell).unwrap();
+        assert_eq!(told.unwrap().unwrap().recent_ids, ids);
+        customers.sent();
+    }
+}
+
+/// Their lists have the memory of somebody who was packed, and nothing else of them.
+#[test]
+fn newcomers_have_nothing_of_who_was_there_before() {
+    let mut customers = Customers::new(MemoryStore::default(), ErasureKey::default());
+    let slot = customers.load("a").unwrap();
+    let customer = customers.touch(slot).unwrap();
+    (customer.own_time, customer.deadline, customer.erased_at) = (Some(1), Some(2), Some(3));
+    (customer.arrivals, customer.sequence) = (4, 5);
+    customer.recent_ids.push_back((6, 7));
+    customer.consents.push((8, crate::engine::customer::Dated { value: true, at: 9 }));
+    customer.holds.push((10, 11));
+    customer.set_standing(12, crate::engine::customer::Standing { member: true, ..Default::default() });
+    customer.schedule.begin().push((13, 14));
+    customers.settle(slot);
+    let slot = customers.load("b").unwrap();
+    let newcomer = customers.get(slot).unwrap();
+    assert_eq!(*newcomer, Customer::default());
+    assert_eq!(newcomer.schedule.untils(), None);
+    assert!(newcomer.recent_ids.capacity() > 0, "the memory is used again");
+}
