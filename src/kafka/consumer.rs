@@ -528,9 +528,15 @@ impl LogMessage for Message<'_> {
         self.inner.payload()
     }
 
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        let headers = self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter);
-        headers.filter(|header| header.key == name).last().and_then(|header| header.value)
+    fn last_headers<const N: usize>(&self, names: [&str; N]) -> [Option<&[u8]>; N] {
+        let mut values = [None; N];
+        // librdkafka takes them apart anew for whoever asks, even if there are none.
+        for header in self.inner.headers().into_iter().flat_map(BorrowedHeaders::iter) {
+            for (_, value) in names.iter().zip(&mut values).filter(|(name, _)| **name == header.key) {
+                *value = header.value;
+            }
+        }
+        values
     }
 
     fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {

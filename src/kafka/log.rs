@@ -168,8 +168,8 @@ pub trait LogMessage {
     /// The value.
     fn value(&self) -> Option<&[u8]>;
 
-    /// The last header of this name.
-    fn header(&self, name: &str) -> Option<&[u8]>;
+    /// The last header of each of these names.
+    fn last_headers<const N: usize>(&self, names: [&str; N]) -> [Option<&[u8]>; N];
 
     /// Its headers, in order.
     fn headers(&self) -> Vec<(String, Option<Vec<u8>>)>;

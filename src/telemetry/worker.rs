@@ -137,7 +137,7 @@ impl WorkerMetrics {
 
     /// A customer entered or left a segment, in the transaction under way.
     pub fn change(&mut self, segment: &Arc<str>, entered: bool) {
-        let flow = self.changes.entry(segment.clone()).or_default();
+        let flow = self.changes.entry_ref(segment).or_default();
         if entered { flow.entered += 1 } else { flow.left += 1 }
     }
 

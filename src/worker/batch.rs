@@ -91,34 +91,57 @@ pub(super) type Trace = Arc<[(&'static str, Vec<u8>)]>;
 /// A change to be sent.
 pub(super) struct PendingChange {
     pub(super) change: Change,
-    /// When what caused it was accepted by the broker or fell due, milliseconds since the epoch.
-    pub(super) since: i64,
+    /// Since when it was to come, if that is to be measured.
+    pub(super) since: Option<Since>,
     /// The trace context of the event that caused it, where that had one.
     pub(super) trace: Option<Trace>,
+}
+
+/// Since when a change was to come.
+#[derive(Clone, Copy)]
+pub(super) enum Since {
+    /// The broker accepted the event that caused it, milliseconds since the epoch.
+    Accepted(i64),
+    /// It fell due, milliseconds since the epoch.
+    Due(i64),
+}
+
+/// What is to be remembered of a change that was sent, until it is committed.
+pub(super) struct SentChange {
+    pub(super) segment: Arc<str>,
+    pub(super) entered: bool,
+    pub(super) since: Option<Since>,
+}
+
+impl From<PendingChange> for SentChange {
+    fn from(PendingChange { change, since, .. }: PendingChange) -> Self {
+        Self { segment: change.segment, entered: change.entered, since }
+    }
 }
 
 /// What a commit has to send besides the customers.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) dead_letters: Vec<DeadLetter>,
+    /// Changes that are not sent yet.
     pub(super) changes: Vec<PendingChange>,
-    /// How many of them are sent already.
-    pub(super) n_ahead: usize,
+    /// Those that are.
+    pub(super) sent: Vec<SentChange>,
     /// What this partition tells the others of the distribution of values, by key.
     pub(super) distributions: Vec<(Vec<u8>, Vec<u8>)>,
     pub(super) n_records: usize,
 }
 
 impl Pending {
-    /// The changes that are not sent yet.
-    pub(super) fn unsent(&self) -> &[PendingChange] {
-        self.changes.get(self.n_ahead..).unwrap_or_default()
+    /// How many changes the commit has, those that were sent ahead of it included.
+    pub(super) fn n_changes(&self) -> usize {
+        self.changes.len() + self.sent.len()
     }
 
     fn clear(&mut self) {
         self.dead_letters.clear();
         self.changes.clear();
-        self.n_ahead = 0;
+        self.sent.clear();
         self.distributions.clear();
         self.n_records = 0;
     }
@@ -283,7 +306,7 @@ impl<'c, W: World> Owned<'c, W> {
         let done = self.partition.make_way(record, Some(wall_ms), BUDGET)?;
         if !done {
             self.pending.n_records += BUDGET;
-            self.collect_changes(wall_ms, None);
+            self.collect_changes(None);
         }
         Ok(done)
     }
@@ -291,7 +314,6 @@ impl<'c, W: World> Owned<'c, W> {
     fn offer(&mut self, fetched: Fetched<MessageOf<'c, W>>, tools: &mut Tools<'_, W>) -> Result<(), StoreError> {
         let Fetched { message, decoded } = fetched;
         let lane = message.lane();
-        let accepted_at = message.timestamp_ms().unwrap_or(tools.wall_ms);
         let outcome = match &decoded {
             Decoded::Record(record) => self.offer_record(record, lane, message.offset(), tools.wall_ms)?,
             Decoded::Refused(refusal, _) => Outcome::Refused(*refusal),
@@ -304,7 +326,7 @@ impl<'c, W: World> Owned<'c, W> {
             };
             self.refuse(&message, refusal, error);
         }
-        self.collect_changes(accepted_at, Some(&message));
+        self.collect_changes(Some((&message, message.timestamp_ms().unwrap_or(tools.wall_ms))));
         if let Some(input) = tools.inputs.get(lane) {
             tools.metrics.event(&input.event_type, outcome);
         }
@@ -335,19 +357,21 @@ impl<'c, W: World> Owned<'c, W> {
         self.pending.dead_letters.push(letter);
     }
 
-    /// Takes over the changes that came about, some of them through `message`.
-    fn collect_changes(&mut self, accepted_at: i64, message: Option<&MessageOf<'c, W>>) {
+    /// Takes over the changes that came about, some of them through a message that the broker accepted at an instant.
+    fn collect_changes(&mut self, through: Option<(&MessageOf<'c, W>, i64)>) {
         let changes = self.partition.drain_changes();
         if changes.as_slice().is_empty() {
             return;
         }
-        let trace = message.and_then(trace_of);
-        self.pending.changes.extend(changes.map(|change| match change.cause {
-            Cause::Time => PendingChange { since: change.at, change, trace: None },
-            Cause::Definition => PendingChange { since: accepted_at, change, trace: None },
-            Cause::Event { .. } | Cause::Consent | Cause::Erasure => {
-                PendingChange { since: accepted_at, change, trace: trace.clone() }
-            }
+        let trace = through.and_then(|(message, _)| trace_of(message));
+        self.pending.changes.extend(changes.map(|change| {
+            let (since, trace) = match change.cause {
+                Cause::Event { .. } => (through.map(|(_, accepted_at)| Since::Accepted(accepted_at)), trace.clone()),
+                Cause::Time => (Some(Since::Due(change.at)), None),
+                Cause::Consent | Cause::Erasure => (None, trace.clone()),
+                Cause::Definition => (None, None),
+            };
+            PendingChange { change, since, trace }
         }));
     }
 
@@ -368,7 +392,7 @@ impl<'c, W: World> Owned<'c, W> {
     /// all that fell due is done.
     pub(super) fn keep_time(&mut self, clock_ms: i64) -> Result<bool, StoreError> {
         let done = self.partition.advance(clock_ms, BUDGET)?;
-        self.collect_changes(clock_ms, None);
+        self.collect_changes(None);
         Ok(done)
     }
 
@@ -382,8 +406,7 @@ impl<'c, W: World> Owned<'c, W> {
             }
         }
         self.pending.n_records += page.len();
-        let clock_ms = self.partition.clock().unwrap_or_default();
-        self.collect_changes(clock_ms, None);
+        self.collect_changes(None);
         if page.len() == SWEPT {
             self.sweep = Some(Sweep { after: page.into_iter().next_back().map(|(key, _)| key) });
         }
@@ -416,8 +439,7 @@ impl<'c, W: World> Owned<'c, W> {
                 }
             },
         }
-        let clock_ms = self.partition.clock().unwrap_or_default();
-        self.collect_changes(clock_ms, None);
+        self.collect_changes(None);
         Ok(true)
     }
 
@@ -426,8 +448,7 @@ impl<'c, W: World> Owned<'c, W> {
         let (n_forgotten, is_going) = self.partition.forget_idle(limit)?;
         if n_forgotten > 0 {
             self.pending.n_records += n_forgotten;
-            let clock_ms = self.partition.clock().unwrap_or_default();
-            self.collect_changes(clock_ms, None);
+            self.collect_changes(None);
         }
         Ok(is_going)
     }
@@ -440,7 +461,7 @@ impl<'c, W: World> Owned<'c, W> {
 
     /// Whether there is anything to commit besides the clock.
     pub(super) fn is_dirty(&self) -> bool {
-        self.pending.n_records > 0 || !self.pending.changes.is_empty() || self.next != self.sent_next
+        self.pending.n_records > 0 || self.pending.n_changes() > 0 || self.next != self.sent_next
     }
 
     /// Whether the clock moved since the last commit.
@@ -507,20 +528,22 @@ impl<'c, W: World> Owned<'c, W> {
 
     /// All that was pending is sent with `marker`, and is committed or thrown away with everything after it. Gives the
     /// changes.
-    pub(super) fn sent(&mut self, marker: Marker) -> Vec<PendingChange> {
+    pub(super) fn sent(&mut self, marker: Marker) -> Vec<SentChange> {
         self.marker = marker;
         self.sent_next.clone_from(&self.next);
         self.sent_clock = self.partition.clock();
         self.partition.sent();
-        let changes = std::mem::take(&mut self.pending.changes);
+        // As many may come again.
+        let room = Vec::with_capacity(self.pending.sent.len());
+        let changes = std::mem::replace(&mut self.pending.sent, room);
         self.pending.clear();
         changes
     }
 
     /// What was sent is committed; nothing has changed since if that was waited for.
     pub(super) fn committed(&mut self, part: Part, was_waited_for: bool) -> Result<(), StoreError> {
-        for PendingChange { change, .. } in &part.changes {
-            *self.members.entry(change.segment.clone()).or_default() += if change.entered { 1 } else { -1 };
+        for SentChange { segment, entered, .. } in &part.changes {
+            *self.members.entry_ref(segment).or_default() += if *entered { 1 } else { -1 };
         }
         let changelog_position = self.logged(part.n_logged);
         // Whoever was halted since may have missed what others removed, long ago.
@@ -550,8 +573,8 @@ impl<'c, W: World> Owned<'c, W> {
 
 /// The trace context a message carries.
 fn trace_of(message: &impl LogMessage) -> Option<Trace> {
-    let headers = TRACE_HEADERS.iter().filter_map(|name| Some((*name, message.header(name)?.to_vec())));
-    let trace: Vec<_> = headers.collect();
+    let headers = TRACE_HEADERS.into_iter().zip(message.last_headers(TRACE_HEADERS));
+    let trace: Vec<_> = headers.filter_map(|(name, value)| Some((name, value?.to_vec()))).collect();
     (!trace.is_empty()).then(|| trace.into())
 }
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::engine::effects::Cause;
 use crate::kafka::KafkaError;
 use crate::kafka::log::LogProducer as _;
 use crate::kafka::transaction::Failure;
 use crate::telemetry::WorkerMetrics;
 
-use super::batch::{Owned, PendingChange, Wants};
+use super::batch::{Owned, SentChange, Since, Wants};
 use super::clock::{now, since, wall_ms};
 use super::commit::{Commit, Concluded, send_changes};
 use super::failpoint::reach;
@@ -35,7 +34,7 @@ impl<W: World> Worker<'_, W> {
             let due = since(self.committed_at) >= CLOCK_COMMIT && self.owned.values().any(Owned::is_clock_dirty);
             return if due { self.commit() } else { Ok(()) };
         };
-        let n_changes: usize = self.owned.values().map(|owned| owned.pending.changes.len()).sum();
+        let n_changes: usize = self.owned.values().map(|owned| owned.pending.n_changes()).sum();
         let is_full = since(begun) >= settings.commit_interval
             || self.n_pending_records() >= settings.commit_max_events
             || n_changes >= CHANGES_MAX;
@@ -45,7 +44,7 @@ impl<W: World> Worker<'_, W> {
 
     /// Sends changes as part of the next commit, unless one is under way.
     pub(super) fn send_ahead(&mut self) -> Result<(), WorkerError> {
-        let n_unsent: usize = self.owned.values().map(|owned| owned.pending.unsent().len()).sum();
+        let n_unsent: usize = self.owned.values().map(|owned| owned.pending.changes.len()).sum();
         if n_unsent < AHEAD_MIN || self.engine.settings.commit_interval > AHEAD_MAX {
             return Ok(());
         }
@@ -179,16 +178,16 @@ impl<W: World> Worker<'_, W> {
 }
 
 /// Counts the changes of a commit, and how long after what brought them about it ended.
-fn count_changes(metrics: &mut WorkerMetrics, changes: &[PendingChange]) {
+fn count_changes(metrics: &mut WorkerMetrics, changes: &[SentChange]) {
     let wall_ms = wall_ms();
-    for PendingChange { change, since, .. } in changes {
-        metrics.change(&change.segment, change.entered);
-        #[expect(clippy::cast_precision_loss, reason = "a latency that a float cannot hold is as good as one it can")]
-        let seconds = wall_ms.saturating_sub(*since).max(0) as f64 / 1000.0;
-        match change.cause {
-            Cause::Time => metrics.flip_latency_seconds(seconds),
-            Cause::Event { .. } => metrics.event_latency_seconds(seconds),
-            Cause::Definition | Cause::Consent | Cause::Erasure => {}
+    #[expect(clippy::cast_precision_loss, reason = "a latency that a float cannot hold is as good as one it can")]
+    let seconds = |since: i64| wall_ms.saturating_sub(since).max(0) as f64 / 1000.0;
+    for SentChange { segment, entered, since } in changes {
+        metrics.change(segment, *entered);
+        match since {
+            Some(Since::Due(since)) => metrics.flip_latency_seconds(seconds(*since)),
+            Some(Since::Accepted(since)) => metrics.event_latency_seconds(seconds(*since)),
+            None => {}
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::kafka::consumer::Offsets;
 use crate::kafka::log::{LogConsumer as _, LogProducer};
 use crate::kafka::transaction::Failure;
 
-use super::batch::{Owned, Pending, PendingChange};
+use super::batch::{Owned, Pending, SentChange};
 use super::clock::{now, wall_ms};
 use super::failpoint::{during, reach};
 use super::marker::Marker;
@@ -45,7 +45,7 @@ pub(super) struct Commit<W: World> {
 pub(super) struct Part {
     pub(super) number: i32,
     pub(super) marker: Marker,
-    pub(super) changes: Vec<PendingChange>,
+    pub(super) changes: Vec<SentChange>,
     /// Records of the changelog, the marker among them.
     pub(super) n_logged: i64,
     /// When it was sent, by the wall clock, milliseconds since the epoch.
@@ -131,9 +131,12 @@ pub(super) fn send_changes(
     outbox: &Outbox,
     pending: &mut Pending,
 ) -> Result<(), Failure> {
-    pending.unsent().iter().try_for_each(|change| outbox.change(producer, change))?;
-    pending.n_ahead = pending.changes.len();
-    Ok(())
+    let Pending { changes, sent, .. } = pending;
+    changes.drain(..).try_for_each(|change| {
+        outbox.change(producer, &change)?;
+        sent.push(change.into());
+        Ok(())
+    })
 }
 
 /// Sends what a partition did.

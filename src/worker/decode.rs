@@ -80,7 +80,8 @@ impl<R: Schemas> Decoders<R> {
 
     /// Takes a record back whose buffers can be used again.
     pub(super) fn recycle(&mut self, record: Box<Record>) {
-        const ENOUGH: usize = 1024;
+        // As many as several partitions may go through in a turn.
+        const ENOUGH: usize = 8_192;
         if self.spare.len() < ENOUGH {
             self.spare.push(record);
         }

@@ -90,8 +90,9 @@ impl LogMessage for Received {
         self.record.value.as_deref()
     }
 
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.record.headers.iter().rfind(|(known, _)| known == name).and_then(|(_, value)| value.as_deref())
+    fn last_headers<const N: usize>(&self, names: [&str; N]) -> [Option<&[u8]>; N] {
+        let last = |name| self.record.headers.iter().rfind(|(known, _)| known == name);
+        names.map(|name| last(name).and_then(|(_, value)| value.as_deref()))
     }
 
     fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
