@@ -1,4 +1,4 @@
-//! Changes as they are read back: segue's and its peer's.
+//! Changes as they are read back: segue's and its peers'.
 
 use anyhow::{Context as _, Result};
 
@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 pub(crate) type Change = (String, bool, i64);
 /// From a record's value to the customer and the change.
 pub(crate) type Decode = fn(&[u8]) -> Result<(String, Change)>;
+/// A topic of changes, and how they are written there.
+pub(crate) type Output = (&'static str, Decode);
 
 /// What comes before the record in the single-object encoding.
 const HEADER: usize = 10;
@@ -20,7 +22,7 @@ pub(crate) fn decode_ours(value: &[u8]) -> Result<(String, Change)> {
     Ok((customer, (segment, entered, reader.long()?)))
 }
 
-/// What `Segmenter.emit` of the peer writes.
+/// What `ChangeFormat` of the peers writes.
 pub(crate) fn decode_theirs(value: &[u8]) -> Result<(String, Change)> {
     let mut reader = Reader(value);
     let (customer, segment) = (reader.text()?, reader.text()?);

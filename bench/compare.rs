@@ -1,4 +1,4 @@
-//! Whether segue and its peer did the same work: the same changes of the same customers, at the same instants, in the same
+//! Whether segue and a peer did the same work: the same changes of the same customers, at the same instants, in the same
 //! order. Said of instants that both have passed; how long after the last event each goes on is its own affair.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::Broker;
-use crate::change::{Change, Decode, decode_ours, decode_theirs};
+use crate::change::{Change, Output};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 type Story = BTreeMap<String, Vec<Change>>;
@@ -19,6 +19,8 @@ type Story = BTreeMap<String, Vec<Change>>;
 /// What came of it.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct Comparison {
+    /// With whom.
+    pub(crate) peer: &'static str,
     pub(crate) customers: usize,
     pub(crate) changes: usize,
     pub(crate) customers_that_differ: usize,
@@ -26,12 +28,21 @@ pub(crate) struct Comparison {
     pub(crate) examples: Vec<String>,
 }
 
-/// Compares what both have told of instants before `until_ms`.
-pub(crate) fn compare(broker: &Broker, until_ms: i64) -> Result<Comparison> {
-    let ours = read(broker, "segment-changes", until_ms, decode_ours)?;
-    let theirs = read(broker, "streams-changes", until_ms, decode_theirs)?;
+/// Compares what segue and each of its peers have told of instants before `until_ms`.
+pub(crate) fn compare(
+    broker: &Broker,
+    ours: Output,
+    peers: &[(&'static str, Output)],
+    until_ms: i64,
+) -> Result<Vec<Comparison>> {
+    let ours = read(broker, ours, until_ms)?;
+    peers.iter().map(|&(name, theirs)| Ok(compare_with(name, &ours, &read(broker, theirs, until_ms)?))).collect()
+}
+
+fn compare_with(peer: &'static str, ours: &Story, theirs: &Story) -> Comparison {
     let nothing = Vec::new();
     let mut comparison = Comparison {
+        peer,
         customers: ours.len(),
         changes: ours.values().map(Vec::len).sum(),
         customers_that_differ: 0,
@@ -49,10 +60,10 @@ pub(crate) fn compare(broker: &Broker, until_ms: i64) -> Result<Comparison> {
             }
         }
     }
-    Ok(comparison)
+    comparison
 }
 
-fn read(broker: &Broker, topic: &str, until_ms: i64, decode: Decode) -> Result<Story> {
+fn read(broker: &Broker, (topic, decode): Output, until_ms: i64) -> Result<Story> {
     let partitions = broker.ends(topic)?.len();
     let mut list = TopicPartitionList::new();
     for number in 0..partitions {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bare;
 use crate::broker::Broker;
-use crate::change::{Decode, decode_ours, decode_theirs};
+use crate::change::{Output, decode_ours, decode_theirs};
 use crate::process::Child;
 
 /// Who warms the broker up.
@@ -23,6 +23,8 @@ pub(crate) struct Task<'b> {
     pub(crate) partitions: i32,
     pub(crate) workers: u32,
     pub(crate) commit_ms: u32,
+    /// Time between Flink's checkpoints, which are its commits and cost more than those of the others.
+    pub(crate) checkpoint_ms: u32,
     /// Where the programs to measure are.
     pub(crate) programs: &'b Path,
 }
@@ -33,9 +35,8 @@ pub(crate) struct Contender {
     pub(crate) child: Child,
     /// Its consumer group.
     pub(crate) group: &'static str,
-    pub(crate) changelog: &'static str,
-    /// Its topic of changes, and how they are written there.
-    pub(crate) changes: Option<(&'static str, Decode)>,
+    pub(crate) changelog: Option<&'static str>,
+    pub(crate) changes: Option<Output>,
 }
 
 /// Starts the one of that name.
@@ -44,7 +45,8 @@ pub(crate) fn start(name: &str, task: &Task<'_>) -> Result<Contender> {
         "segue" => segue(task, "segue", ""),
         "bare" => bare(task),
         "streams" => streams(task),
-        _ => bail!("nobody is called {name}: there are bare, segue and streams"),
+        "flink" => flink(task),
+        _ => bail!("nobody is called {name}: there are bare, segue, streams and flink"),
     }
 }
 
@@ -83,28 +85,48 @@ fn segue(task: &Task<'_>, name: &'static str, topics: &str) -> Result<Contender>
         name,
         child: Child::start(name, &command, task.directory)?,
         group: name,
-        changelog: "segue-changelog",
+        changelog: Some("segue-changelog"),
         changes: Some(("segment-changes", decode_ours)),
     })
 }
 
-/// The peer: Kafka Streams with the same segments in Java, as Maven built it.
+/// Kafka Streams with the same segments in Java.
 fn streams(task: &Task<'_>) -> Result<Contender> {
-    let home = Path::new("bench/streams/target");
-    ensure!(home.join("streams.jar").is_file(), "the peer is not built: use `./dev bench`");
     task.broker.create_topics(&["streams-changes"], task.partitions, &[])?;
-    let mut command = Command::new("java");
-    command.args(["-Xms3g", "-Xmx3g", "-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
-    command.arg(format!("{}:{}", home.join("streams.jar").display(), home.join("libs/*").display()));
-    command.args(["segue.bench.Main", &task.broker.address()]).arg(task.directory.join("streams"));
-    command.args([task.workers.to_string(), task.commit_ms.to_string()]);
+    let command = peer("streams", &["-Xms3g", "-Xmx3g"], task.commit_ms, task)?;
     Ok(Contender {
         name: "Kafka Streams",
         child: Child::start("streams", &command, task.directory)?,
         group: "streams",
-        changelog: "streams-profiles-changelog",
+        changelog: Some("streams-profiles-changelog"),
         changes: Some(("streams-changes", decode_theirs)),
     })
+}
+
+/// Flink with the same; of its memory 1 GiB is RocksDB's, outside the heap. Its state is in checkpoints and in no topic.
+fn flink(task: &Task<'_>) -> Result<Contender> {
+    task.broker.create_topics(&["flink-changes"], task.partitions, &[])?;
+    let command = peer("flink", &["-Xms2g", "-Xmx2g"], task.checkpoint_ms, task)?;
+    Ok(Contender {
+        name: "Flink",
+        child: Child::start("flink", &command, task.directory)?,
+        group: "flink",
+        changelog: None,
+        changes: Some(("flink-changes", decode_theirs)),
+    })
+}
+
+/// A peer as Maven built it.
+fn peer(name: &str, memory: &[&str], commit_ms: u32, task: &Task<'_>) -> Result<Command> {
+    let home = Path::new("bench/peers").join(name).join("target");
+    let jar = home.join(format!("{name}.jar"));
+    ensure!(jar.is_file(), "the peer {name} is not built: use `./dev bench`");
+    let mut command = Command::new("java");
+    command.args(memory).args(["-XX:+UseParallelGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"]);
+    command.arg(format!("{}:{}", jar.display(), home.join("libs/*").display()));
+    command.args(["segue.bench.Main", &task.broker.address()]).arg(task.directory.join(name));
+    command.args([task.workers.to_string(), commit_ms.to_string()]);
+    Ok(command)
 }
 
 /// The bare loop, which is this program once more.
@@ -122,7 +144,7 @@ fn bare(task: &Task<'_>) -> Result<Contender> {
         name: "bare loop",
         child: Child::start("bare", &command, task.directory)?,
         group: bare::NAME,
-        changelog: bare::CHANGELOG,
+        changelog: Some(bare::CHANGELOG),
         changes: None,
     })
 }

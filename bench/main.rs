@@ -60,7 +60,10 @@ struct Args {
     /// Time between commits, milliseconds
     #[arg(long, default_value_t = 100)]
     commit_ms: u32,
-    /// Who takes part
+    /// Time between Flink's checkpoints, milliseconds; 10000, or 1000 with --rate, unless it is given
+    #[arg(long)]
+    checkpoint_ms: Option<u32>,
+    /// Who takes part: of bare, segue, streams (Kafka Streams) and flink
     #[arg(long, value_delimiter = ',', default_value = "bare,segue,streams")]
     only: Vec<String>,
     /// Segment definitions
@@ -125,6 +128,7 @@ fn task<'b>(args: &Args, broker: &'b Broker, directory: &'b Path, places: &'b (P
         partitions: args.partitions,
         workers: args.workers,
         commit_ms: args.commit_ms,
+        checkpoint_ms: args.checkpoint_ms.unwrap_or(if args.rate.is_some() { 1_000 } else { 10_000 }),
         programs: &places.1,
     }
 }
@@ -145,12 +149,18 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     }
     let mut all = Vec::new();
     let mut restarts = Vec::new();
+    let (mut ours, mut peers) = (None, Vec::new());
     for name in &args.only {
         tell(&format!("measuring {name}"));
         let mut contender = contender::start(name, &task(args, broker, directory, &places))?;
         let profile = args.profile.as_deref().filter(|_| name == "segue");
         let profiler = profile.map(|file| contender::profile(&contender.child, file)).transpose()?;
         all.push(measure::measure(broker, &mut contender)?);
+        match contender.changes {
+            Some(output) if name == "segue" => ours = Some(output),
+            Some(output) => peers.push((contender.name, output)),
+            None => {}
+        }
         if let Some(mut profiler) = profiler {
             Command::new("kill").args(["-INT", &profiler.id().to_string()]).status()?;
             profiler.wait()?;
@@ -162,18 +172,22 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
             end(contender)?;
         }
     }
-    let took_part = |name: &str| args.only.iter().any(|other| other == name);
-    let comparison = if took_part("segue") && took_part("streams") {
-        tell("comparing changes");
-        // What the clocks of all partitions have passed: their last events, less `grace` and lateness.
-        let gap_ms =
-            i64::from(args.days) * 86_400_000 / i64::try_from(args.events.max(1))? * i64::from(args.partitions);
-        Some(compare::compare(broker, end_ms - 2_000 - 20 * gap_ms)?)
-    } else {
-        None
+    let comparisons = match ours {
+        Some(ours) if !peers.is_empty() => {
+            tell("comparing changes");
+            compare::compare(broker, ours, &peers, passed_ms(args, end_ms)?)?
+        }
+        _ => Vec::new(),
     };
-    print(args, &all, comparison.as_ref())?;
+    print(args, &all, &comparisons)?;
     Ok(std::io::stdout().write_all(&restarts)?)
+}
+
+/// What all clocks have passed: their last events, less `grace` and lateness. Flink's clock is that of the partition which is
+/// furthest behind, and one event in twenty is of the rarest topic.
+fn passed_ms(args: &Args, end_ms: i64) -> Result<i64> {
+    let gap_ms = i64::from(args.days) * 86_400_000 / i64::try_from(args.events.max(1))? * i64::from(args.partitions);
+    Ok(end_ms - 2_000 - 10 * 20 * gap_ms)
 }
 
 /// The bare loop does not listen to being asked.
@@ -205,18 +219,18 @@ fn latencies(args: &Args, broker: &Broker, directory: &Path, rate: u64) -> Resul
     Ok(())
 }
 
-fn print(args: &Args, all: &[Figures], comparison: Option<&Comparison>) -> Result<()> {
+fn print(args: &Args, all: &[Figures], comparisons: &[Comparison]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if args.json {
-        serde_json::to_writer_pretty(&mut out, &serde_json::json!({"figures": all, "comparison": comparison}))?;
+        serde_json::to_writer_pretty(&mut out, &serde_json::json!({"figures": all, "comparisons": comparisons}))?;
         writeln!(out)?;
         return Ok(());
     }
     write!(out, "{}", measure::table(all))?;
-    if let Some(Comparison { customers, changes, customers_that_differ, examples }) = comparison {
+    for Comparison { peer, customers, changes, customers_that_differ, examples } in comparisons {
         writeln!(
             out,
-            "\n{changes} changes of {customers} customers compared: {customers_that_differ} customers differ"
+            "\n{changes} changes of {customers} customers compared with {peer}: {customers_that_differ} customers differ"
         )?;
         for example in examples {
             writeln!(out, "  {example}")?;

@@ -29,7 +29,8 @@ pub(crate) struct Figures {
     pub(crate) steady_cpu_seconds_per_million: f64,
     pub(crate) broker_cpu_seconds_per_million: f64,
     pub(crate) peak_bytes: u64,
-    pub(crate) changelog_bytes: u64,
+    /// None of who has no changelog.
+    pub(crate) changelog_bytes: Option<u64>,
     pub(crate) output_records: i64,
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn measure(broker: &Broker, contender: &mut Contender) -> Result<Figu
         steady_cpu_seconds_per_million: cpu / float(to.done - from.done) * 1e6,
         broker_cpu_seconds_per_million: broker_cpu / float(progress.end) * 1e6,
         peak_bytes: child.peak_bytes()?,
-        changelog_bytes: broker.bytes_of(changelog)?,
+        changelog_bytes: changelog.map(|topic| broker.bytes_of(topic)).transpose()?,
         output_records: match changes {
             Some((topic, _)) => broker.ends(topic)?.iter().sum(),
             None => 0,
@@ -109,7 +110,8 @@ pub(crate) fn table(all: &[Figures]) -> String {
          |---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for f in all {
-        let (memory, changelog) = (f.peak_bytes / 1_000_000, f.changelog_bytes / 1_000_000);
+        let memory = f.peak_bytes / 1_000_000;
+        let changelog = f.changelog_bytes.map(|bytes| (bytes / 1_000_000).to_string()).unwrap_or_default();
         let _ = writeln!(
             page,
             "| {} | {:.0} | {:.2} | {:.2} | {memory} | {:.2} | {changelog} | {} |",

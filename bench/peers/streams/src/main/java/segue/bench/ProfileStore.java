@@ -51,7 +51,8 @@ final class ProfileStore implements StateStore, CachedStateStore<String, Profile
         for (String customer : dirty) {
             Profile profile = cached.get(customer);
             profile.isDirty = false;
-            inner.put(customer, profile.write(buffer));
+            profile.write(buffer);
+            inner.put(customer, buffer.toBytes());
         }
         dirty.clear();
         if (cached.size() > CACHED_MAX) {

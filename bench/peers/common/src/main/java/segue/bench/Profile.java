@@ -276,7 +276,7 @@ final class Profile {
         return reaches(segment, series, from, now);
     }
 
-    byte[] write(Buffer out) {
+    void write(Buffer out) {
         out.at = 0;
         long origin = ownTime;
         out.signed(origin);
@@ -296,7 +296,6 @@ final class Profile {
         carts.write(out, origin);
         letters.write(out, origin);
         unpaired.write(out, origin);
-        return out.toBytes();
     }
 
     static Profile read(byte[] bytes) {

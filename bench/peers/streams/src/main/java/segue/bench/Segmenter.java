@@ -9,14 +9,8 @@ import org.apache.kafka.streams.processor.api.ProcessorSupplier;
 import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.StoreBuilder;
 
-/** Decodes events by hand, reading no more of them than the segments need, and keeps customers and their deadlines. */
+/** Applies the events of a partition to its customers, and keeps their deadlines. */
 final class Segmenter implements Processor<String, byte[], byte[], byte[]> {
-    private static final long GRACE = 1_000;
-    private static final byte[] RUNNING = "running".getBytes(StandardCharsets.UTF_8);
-    private static final byte[] NEWSLETTER = "newsletter".getBytes(StandardCharsets.UTF_8);
-    /** The marker and the fingerprint of the single-object encoding. */
-    private static final int HEADER = 10;
-
     private record Due(long at, String customer) implements Comparable<Due> {
         @Override
         public int compareTo(Due other) {
@@ -27,8 +21,8 @@ final class Segmenter implements Processor<String, byte[], byte[], byte[]> {
     private ProcessorContext<byte[], byte[]> context;
     private ProfileStore profiles;
     private final PriorityQueue<Due> deadlines = new PriorityQueue<>();
-    private final Buffer in = new Buffer(new byte[0]);
-    private final Buffer out = new Buffer(new byte[256]);
+    private final Events events = new Events();
+    private final ChangeFormat format = new ChangeFormat();
     private long clock = Long.MIN_VALUE;
     private String customer;
     private byte[] key;
@@ -56,22 +50,13 @@ final class Segmenter implements Processor<String, byte[], byte[], byte[]> {
 
     @Override
     public void process(Record<String, byte[]> record) {
-        in.bytes = record.value();
-        in.at = HEADER;
-        in.skipText();
-        in.skipText();
-        long at = in.signed();
-        clock = Math.max(clock, at - GRACE);
+        long at = events.begin(record.value());
+        clock = Math.max(clock, at - Events.GRACE);
         passDeadlines();
         begin(record.key());
         Profile profile = profiles.take(customer);
         String topic = context.recordMetadata().orElseThrow().topic();
-        // The names differ in their first letters.
-        switch (topic.charAt(1)) {
-            case 'l' -> click(profile, at);
-            case 'u' -> purchase(profile, at);
-            default -> abandonment(profile, at);
-        }
+        events.apply(Events.kind(topic), profile, changes);
         list(profile);
         if (at < clock) {
             passDeadlines();
@@ -81,48 +66,6 @@ final class Segmenter implements Processor<String, byte[], byte[], byte[]> {
     private void begin(String customer) {
         this.customer = customer;
         key = null;
-    }
-
-    private void click(Profile profile, long at) {
-        in.skipMaybe();
-        int length = in.maybe();
-        long product = 0;
-        if (length >= 0) {
-            product = in.hash(length);
-            in.at += length;
-        }
-        length = in.maybe();
-        boolean isRunning = length >= 0 && in.is(length, RUNNING);
-        in.at += Math.max(length, 0);
-        in.skipMaybe();
-        in.skipMaybe();
-        in.skipMaybe();
-        length = in.maybe();
-        int device = length < 0 ? -1 : Devices.named(in.bytes, in.at, length);
-        in.at += Math.max(length, 0);
-        in.skipMaybe();
-        in.skipMaybe();
-        length = in.maybe();
-        boolean isNewsletter = length >= 0 && in.is(length, NEWSLETTER);
-        profile.click(at, isRunning, device, product, isNewsletter, changes);
-    }
-
-    private void purchase(Profile profile, long at) {
-        in.skipText();
-        int length = in.maybe();
-        long cart = 0;
-        if (length >= 0) {
-            cart = in.hash(length);
-            in.at += length;
-        }
-        profile.purchase(at, in.decimal(), cart, changes);
-    }
-
-    private void abandonment(Profile profile, long at) {
-        int length = (int) in.signed();
-        long cart = in.hash(length);
-        in.at += length;
-        profile.abandonment(at, in.decimal(), cart, changes);
     }
 
     private void list(Profile profile) {
@@ -150,12 +93,7 @@ final class Segmenter implements Processor<String, byte[], byte[], byte[]> {
         if (key == null) {
             key = customer.getBytes(StandardCharsets.UTF_8);
         }
-        out.at = 0;
-        out.text(customer);
-        out.text(segment);
-        out.unsigned(entered ? 1 : 0);
-        out.signed(at);
-        out.signed(sequence);
-        context.forward(new Record<>(key, out.toBytes(), Math.max(at, 0)));
+        byte[] value = format.write(customer, segment, entered, at, sequence);
+        context.forward(new Record<>(key, value, Math.max(at, 0)));
     }
 }

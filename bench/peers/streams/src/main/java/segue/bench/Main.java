@@ -1,6 +1,5 @@
 package segue.bench;
 
-import java.util.List;
 import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
@@ -44,8 +43,7 @@ public final class Main {
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.BUFFER_MEMORY_CONFIG), 64 << 20);
 
         Topology topology = new Topology();
-        topology.addSource("events", new StringDeserializer(), new ByteArrayDeserializer(),
-            List.of("clicks", "purchases", "cart-abandonments").toArray(new String[0]));
+        topology.addSource("events", new StringDeserializer(), new ByteArrayDeserializer(), Events.TOPICS);
         topology.addProcessor("segments", Segmenter.supplier(), "events");
         topology.addSink("changes", "streams-changes", new ByteArraySerializer(), new ByteArraySerializer(), "segments");
         KafkaStreams streams = new KafkaStreams(topology, settings);
