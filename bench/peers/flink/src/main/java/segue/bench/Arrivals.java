@@ -18,7 +18,8 @@ final class Arrivals implements KafkaRecordDeserializationSchema<Event> {
     public void deserialize(ConsumerRecord<byte[], byte[]> record, Collector<Event> out) {
         int kind = Events.kind(record.topic());
         long arrived = reach(kind, record.partition(), record.timestamp());
-        out.collect(new Event(new String(record.key(), StandardCharsets.UTF_8), arrived, kind, record.value()));
+        String customer = new String(record.key(), StandardCharsets.UTF_8);
+        out.collect(new Event(customer, arrived, kind, record.partition(), record.value()));
     }
 
     private long reach(int kind, int partition, long timestamp) {

@@ -4,7 +4,6 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
-import java.util.PriorityQueue;
 import org.apache.flink.api.common.TaskInfo;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
@@ -35,14 +34,7 @@ final class Segmenter extends AbstractStreamOperator<Tuple2<byte[], byte[]>>
     implements OneInputStreamOperator<Event, Tuple2<byte[], byte[]>>, Triggerable<String, VoidNamespace> {
     private static final long serialVersionUID = 1;
 
-    /** An event, and how many had come before it. */
-    private record Waiting(Event event, long number) {
-        private static final Comparator<Waiting> ORDER =
-            Comparator.<Waiting>comparingLong(waiting -> waiting.event.arrived()).thenComparingLong(Waiting::number);
-    }
-
-    private transient PriorityQueue<Waiting> waiting;
-    private transient long received;
+    private transient Waiting waiting;
     private transient ListState<Event> waitingState;
     private transient ValueState<Profile> profiles;
     private transient InternalTimerService<VoidNamespace> deadlines;
@@ -56,14 +48,17 @@ final class Segmenter extends AbstractStreamOperator<Tuple2<byte[], byte[]>>
     @Override
     public void initializeState(StateInitializationContext context) throws Exception {
         super.initializeState(context);
-        waiting = new PriorityQueue<>(Waiting.ORDER);
+        waiting = new Waiting();
         waitingState = context.getOperatorStateStore().getUnionListState(new ListStateDescriptor<>("waiting", Event.TYPE));
         // Each instance is given what waited for all of them.
+        List<Event> own = new ArrayList<>();
         for (Event event : waitingState.get()) {
             if (isOwn(event.customer())) {
-                waiting.add(new Waiting(event, received++));
+                own.add(event);
             }
         }
+        own.sort(Comparator.comparingLong(Event::arrived));
+        own.forEach(waiting::add);
     }
 
     private boolean isOwn(String customer) {
@@ -75,10 +70,7 @@ final class Segmenter extends AbstractStreamOperator<Tuple2<byte[], byte[]>>
     @Override
     public void snapshotState(StateSnapshotContext context) throws Exception {
         super.snapshotState(context);
-        // Those of one partition that arrived at the same instant stay in their order.
-        List<Waiting> ordered = new ArrayList<>(waiting);
-        ordered.sort(Waiting.ORDER);
-        waitingState.update(ordered.stream().map(Waiting::event).toList());
+        waitingState.update(waiting.all());
     }
 
     @Override
@@ -94,14 +86,14 @@ final class Segmenter extends AbstractStreamOperator<Tuple2<byte[], byte[]>>
 
     @Override
     public void processElement(StreamRecord<Event> record) {
-        waiting.add(new Waiting(record.getValue(), received++));
+        waiting.add(record.getValue());
     }
 
     /** No partition of a topic has anything to come from before this: the events before it are in order now. */
     @Override
     public void processWatermark(Watermark watermark) throws Exception {
-        while (!waiting.isEmpty() && waiting.peek().event.arrived() <= watermark.getTimestamp()) {
-            apply(waiting.poll().event);
+        for (Event event = waiting.next(watermark.getTimestamp()); event != null; event = waiting.next(watermark.getTimestamp())) {
+            apply(event);
         }
         super.processWatermark(new Watermark(watermark.getTimestamp() - Events.GRACE));
     }
