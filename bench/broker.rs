@@ -10,6 +10,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::process::{Child, free_port};
@@ -137,7 +138,11 @@ impl Progress {
     }
 
     pub(crate) fn committed(&self) -> Result<i64> {
-        let list = self.consumer.committed_offsets(self.list.clone(), TIMEOUT)?;
+        let list = match self.consumer.committed_offsets(self.list.clone(), TIMEOUT) {
+            // A broker that has just started is still making the topic that offsets are in.
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotCoordinator)) => return Ok(0),
+            list => list?,
+        };
         let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
         Ok(list.elements().iter().map(|element| offset(element.offset())).sum())
     }

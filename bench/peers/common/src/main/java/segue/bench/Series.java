@@ -7,6 +7,7 @@ package segue.bench;
 final class Series {
     private static final int INSTANTS_MAX = 128;
     private static final int BUCKETS_MAX = 64;
+    private static final long[] NONE = {};
 
     /** How entries are joined: {@code ADD} for counts and sums, {@code MAX} for the greatest. */
     enum Join { ADD, MAX }
@@ -14,8 +15,8 @@ final class Series {
     final long window;
     private final Join join;
     private int size;
-    private long[] youngest = new long[2];
-    private long[] value = new long[2];
+    private long[] youngest = NONE;
+    private long[] value = NONE;
 
     Series(long window, Join join) {
         this.window = window;
@@ -39,8 +40,9 @@ final class Series {
             return;
         }
         if (size == youngest.length) {
-            youngest = java.util.Arrays.copyOf(youngest, size * 2);
-            value = java.util.Arrays.copyOf(value, size * 2);
+            int room = Math.max(2, size * 2);
+            youngest = java.util.Arrays.copyOf(youngest, room);
+            value = java.util.Arrays.copyOf(value, room);
         }
         System.arraycopy(youngest, place, youngest, place + 1, size - place);
         System.arraycopy(value, place, value, place + 1, size - place);

@@ -84,6 +84,12 @@ final class Segmenter extends AbstractStreamOperator<Tuple2<byte[], byte[]>>
         changes = this::emit;
     }
 
+    /** Keys are set when events are applied. */
+    @Override
+    @SuppressWarnings("rawtypes")
+    public void setKeyContextElement1(StreamRecord record) {
+    }
+
     @Override
     public void processElement(StreamRecord<Event> record) {
         waiting.add(record.getValue());
@@ -92,10 +98,11 @@ final class Segmenter extends AbstractStreamOperator<Tuple2<byte[], byte[]>>
     /** No partition of a topic has anything to come from before this: the events before it are in order now. */
     @Override
     public void processWatermark(Watermark watermark) throws Exception {
-        for (Event event = waiting.next(watermark.getTimestamp()); event != null; event = waiting.next(watermark.getTimestamp())) {
+        long until = watermark.getTimestamp();
+        for (Event event = waiting.next(until); event != null; event = waiting.next(until)) {
             apply(event);
         }
-        super.processWatermark(new Watermark(watermark.getTimestamp() - Events.GRACE));
+        super.processWatermark(new Watermark(until - Events.GRACE));
     }
 
     private void apply(Event event) throws Exception {
