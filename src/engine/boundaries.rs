@@ -136,11 +136,16 @@ impl Boundaries {
         let least_of = |boundary: &Boundary| usize::try_from(boundary.least).unwrap_or(usize::MAX);
         let ages = hashes.seen.iter().map(|(_, seen_at)| at.saturating_sub(*seen_at));
         let mut ages: SmallVec<[i64; 64]> = ages.filter(|age| *age < self.longest_ms).collect();
-        if self.list.first().is_none_or(|first| ages.len() < least_of(first)) {
-            return true;
+        let n_reached = self.list.partition_point(|boundary| least_of(boundary) <= ages.len());
+        let reached = &self.list[..n_reached];
+        let Some(most) = reached.last().map(least_of) else { return true };
+        // Only those are to be in order that some boundary asks about.
+        if most < ages.len() {
+            ages.select_nth_unstable(most);
+            ages.truncate(most);
         }
         ages.sort_unstable();
-        for boundary in &self.list {
+        for boundary in reached {
             let Some(age) = least_of(boundary).checked_sub(1).and_then(|place| ages.get(place)) else { return true };
             visit(boundary, *age);
         }

@@ -35,8 +35,8 @@ type Rank = (u64, usize, usize);
 impl<'e> Tally<'e> {
     /// Counts a window's entries, oldest first.
     pub(super) fn of(entries: &'e [Entry]) -> Self {
-        let n_seen = entries.iter().map(|entry| values_of(entry).len()).sum();
-        let mut counts: Vec<Candidate<'e>> = Vec::with_capacity(n_seen);
+        let n_seen = entries.iter().map(|entry| values_of(entry).len()).sum::<usize>();
+        let mut counts: Vec<Candidate<'e>> = Vec::with_capacity(n_seen.min(FEW));
         let mut places = Vec::with_capacity(n_seen);
         let mut by_value: HashMap<&'e Value, usize> = HashMap::new();
         for (recency, seen) in entries.iter().flat_map(values_of).enumerate() {
