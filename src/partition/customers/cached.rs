@@ -56,6 +56,7 @@ pub(super) struct Cached {
     key_end: usize,
     /// The end of what is stored; what is derived follows.
     stored_end: usize,
+    /// The end of that.
     end: usize,
     /// What they are now, if they are open.
     pub(super) open: Option<Box<Customer>>,

@@ -37,11 +37,11 @@ impl Run<'_, '_> {
                 Step::SkipInteger => drop(self.cursor.long()?),
                 Step::SkipBytes => drop(self.cursor.bytes()?),
                 Step::SkipFixed(size) => drop(self.cursor.take(*size)?),
-                Step::ReadEnvelope(place) => self.filling.put_envelope(*place, self.cursor.text()?),
-                Step::Read(leaf, goals) => {
-                    let value = leaf.read(&mut self.cursor)?;
-                    self.filling.put(goals, value)?;
-                }
+                Step::SkipArray { items, min_size } => self.items(*min_size, true, |run| run.block(*items))?,
+                Step::SkipMap { values, min_size } => self.items(*min_size, true, |run| {
+                    run.cursor.bytes()?;
+                    run.block(*values)
+                })?,
                 Step::Union(branches) => {
                     let branch = usize::try_from(self.cursor.long()?).map_err(|_| DecodeError::BadBranch)?;
                     let branch = branches.get(branch).and_then(Option::as_ref).ok_or(DecodeError::BadBranch)?;
@@ -49,52 +49,51 @@ impl Run<'_, '_> {
                         self.steps(branch)?;
                     }
                 }
-                compound => self.compound(compound)?,
+                Step::Call(block) => self.call(*block)?,
+                Step::Read(leaf, goals) => {
+                    let value = leaf.read(&mut self.cursor)?;
+                    self.filling.put(goals, value)?;
+                }
+                Step::ReadEnvelope(place) => self.filling.put_envelope(*place, self.cursor.text()?),
+                Step::Array { items, min_size, opens } => {
+                    self.filling.open(opens);
+                    self.items(*min_size, false, |run| run.block(*items))?;
+                }
+                Step::Traits { values, min_size } => self.items(*min_size, false, |run| run.named_trait(*values))?,
+                Step::BeginElements(arrays) => arrays.iter().for_each(|array| self.filling.begin_element(*array)),
+                Step::EndElements(arrays) => arrays.iter().for_each(|array| self.filling.end_element(*array)),
+                Step::Default(default) => {
+                    let (node, value) = default.as_ref();
+                    // A default was checked against the schema when it was parsed.
+                    node.read(value, self.filling).map_err(|_| DecodeError::DoesNotFit)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// A step that is made of others, or rare.
-    fn compound(&mut self, step: &Step) -> Result<(), DecodeError> {
-        match step {
-            Step::SkipArray { items, min_size } => self.items(*min_size, true, |run| run.block(*items))?,
-            Step::SkipMap { values, min_size } => self.items(*min_size, true, |run| {
-                run.cursor.bytes()?;
-                run.block(*values)
-            })?,
-            Step::Call(block) => {
-                self.calls += 1;
-                if self.calls > MAX_CALLS {
-                    return Err(DecodeError::TooDeep);
-                }
-                self.block(*block)?;
-                self.calls -= 1;
-            }
-            Step::Array { items, min_size, opens } => {
-                self.filling.open(opens);
-                self.items(*min_size, false, |run| run.block(*items))?;
-            }
-            Step::Traits { values, min_size } => self.items(*min_size, false, |run| {
-                let name = run.cursor.text()?;
-                run.filling.begin_trait(name);
-                run.block(*values)?;
-                run.filling.end_trait();
-                Ok(())
-            })?,
-            Step::BeginElements(arrays) => arrays.iter().for_each(|array| self.filling.begin_element(*array)),
-            Step::EndElements(arrays) => arrays.iter().for_each(|array| self.filling.end_element(*array)),
-            Step::Default(default) => {
-                let (node, value) = default.as_ref();
-                // A default was checked against the schema when it was parsed.
-                node.read(value, self.filling).map_err(|_| DecodeError::DoesNotFit)?;
-            }
-            quick => self.steps(std::slice::from_ref(quick))?,
+    fn call(&mut self, block: BlockId) -> Result<(), DecodeError> {
+        self.calls += 1;
+        if self.calls > MAX_CALLS {
+            return Err(DecodeError::TooDeep);
         }
+        self.block(block)?;
+        self.calls -= 1;
+        Ok(())
+    }
+
+    fn named_trait(&mut self, value: BlockId) -> Result<(), DecodeError> {
+        let name = self.cursor.text()?;
+        self.filling.begin_trait(name);
+        self.block(value)?;
+        self.filling.end_trait();
         Ok(())
     }
 
     /// The items of an array or a map, block by block. A block that gives its size is skipped in one step.
+    ///
+    /// Apart, so that the loop that most records are read by stays small.
+    #[inline(never)]
     fn items(
         &mut self,
         min_size: usize,
