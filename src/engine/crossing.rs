@@ -121,11 +121,8 @@ fn meet(now: i64, apart: Decimal, slope: Decimal, candidates: &mut Candidates) {
     }
     // Most differences grow by what passes, and a division takes long. Too far away for a decimal is too far away to wait for.
     let is_even = slope.abs() == Decimal::ONE;
-    let in_ms = match is_even {
-        true if slope.is_sign_negative() => Some(apart),
-        true => Some(-apart),
-        false => apart.checked_div(-slope),
-    };
+    let to_go = if slope.is_sign_negative() { apart } else { -apart };
+    let in_ms = if is_even { Some(to_go) } else { to_go.checked_div(slope.abs()) };
     let Some(at) = in_ms.and_then(|in_ms| in_ms.floor().to_i64()?.checked_add(now)) else {
         return;
     };

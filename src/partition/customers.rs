@@ -224,8 +224,10 @@ impl<S: Store> Customers<S> {
         let has_deadline = entry.deadline().is_some() && !entry.removed;
         let had_deadline = std::mem::replace(&mut entry.has_deadline, has_deadline);
         self.n_deadlines_moved += i64::from(has_deadline) - i64::from(had_deadline);
-        if !entry.is_large() {
-            entry.open.take().into_iter().for_each(|customer| self.spare.put(customer));
+        if !entry.is_large()
+            && let Some(customer) = entry.open.take()
+        {
+            self.spare.put(customer);
         }
     }
 
@@ -281,13 +283,9 @@ impl<S: Store> Customers<S> {
             let first = self.store.scan(Some(&[CUSTOMER + 1]), 1)?;
             self.any_erased = Some(first.first().is_some_and(|(key, _)| key.first() == Some(&ERASED)));
         }
-        let mut customer = self.spare.newcomer();
-        if self.any_erased == Some(true)
-            && let Some(erased) = self.peek_key(&self.erasure_key.key(customer_id))?
-        {
-            *customer = erased;
-        }
-        Ok(customer)
+        let is_possible = self.any_erased == Some(true);
+        let erased = if is_possible { self.peek_key(&self.erasure_key.key(customer_id))? } else { None };
+        Ok(erased.map_or_else(|| self.spare.newcomer(), Box::new))
     }
 
     fn decoded(&self, bytes: &[u8]) -> Result<Customer, StoreError> {

@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::text::{binary, push_instant, push_json, push_json_text, push_value, whole};
+use super::varint::zigzag;
 use crate::engine::effects::{Cause, Change};
 use crate::engine::value::Value;
 
@@ -292,7 +293,7 @@ fn avro_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn avro_long(out: &mut Vec<u8>, number: i64) {
-    let mut coded = ((number << 1) ^ (number >> 63)).cast_unsigned();
+    let mut coded = zigzag(number);
     while coded >= 0x80 {
         out.push(coded.to_le_bytes()[0] | 0x80);
         coded >>= 7;

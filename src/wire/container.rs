@@ -8,6 +8,7 @@ use apache_avro::{Codec, Schema};
 
 use super::DecodeError;
 use super::avro::{CompileError, Decoder};
+use super::varint::unzigzag;
 use crate::engine::record::Record;
 
 const MAGIC: [u8; 4] = *b"Obj\x01";
@@ -186,7 +187,7 @@ fn read_long(reader: &mut impl Read) -> Result<Option<i64>, ContainerError> {
         }
         coded |= u64::from(byte[0] & 0x7f) << shift;
         if byte[0] & 0x80 == 0 {
-            return Ok(Some((coded >> 1).cast_signed() ^ -(coded & 1).cast_signed()));
+            return Ok(Some(unzigzag(coded)));
         }
     }
     Err(damaged("a number in it is too large"))

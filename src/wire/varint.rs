@@ -18,7 +18,13 @@ pub(super) fn short(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((value, bytes.get(n_bits as usize / 8..)?))
 }
 
-/// Small numbers of either sign were made small numbers.
+/// Small numbers of either sign become small numbers.
+#[inline]
+pub(super) fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+/// What [`zigzag`] was of.
 #[inline]
 pub(super) fn unzigzag(coded: u64) -> i64 {
     (coded >> 1).cast_signed() ^ -((coded & 1).cast_signed())

@@ -189,12 +189,7 @@ impl Compiler<'_> {
                 steps.push(Step::SkipMap { values, min_size });
             }
             Shape::Union(branches) => {
-                let branches = branches.iter().map(|branch| {
-                    let mut inside = Vec::new();
-                    self.skip(*branch, &mut inside);
-                    Some(inside)
-                });
-                let branches = branches.collect();
+                let branches = branches.iter().map(|branch| Some(self.skipped(*branch))).collect();
                 steps.push(Step::Union(branches));
             }
             Shape::Record(record) => {
@@ -205,9 +200,14 @@ impl Compiler<'_> {
     }
 
     fn skipping(&mut self, writer: ShapeId) -> BlockId {
+        let steps = self.skipped(writer);
+        self.block(steps)
+    }
+
+    fn skipped(&mut self, writer: ShapeId) -> Vec<Step> {
         let mut steps = Vec::new();
         self.skip(writer, &mut steps);
-        self.block(steps)
+        steps
     }
 
     /// The block that skips a record, made once however often the record is used.

@@ -47,7 +47,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The same of one that takes several bytes.
+    /// The same of one that takes several bytes. Apart, so that what most are read by is small enough to be in its place.
+    #[inline(never)]
     fn long_of_several(&mut self) -> Result<i64, DecodeError> {
         if let Some((coded, rest)) = varint::short(self.rest) {
             self.rest = rest;

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::super::varint::{self, unzigzag};
+use super::super::varint::{self, unzigzag, zigzag};
 
 /// The bytes are not what `Writer` writes: damaged, or of another version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +58,8 @@ impl Writer {
     #[inline]
     pub(super) fn instant(&mut self, instant: i64) {
         match instant.checked_sub(self.origin) {
-            Some(distance) => self.unsigned(((distance << 1) ^ (distance >> 63)).cast_unsigned()),
-            None => self.wide(zigzag(i128::from(instant) - i128::from(self.origin))),
+            Some(distance) => self.unsigned(zigzag(distance)),
+            None => self.wide(zigzag_wide(i128::from(instant) - i128::from(self.origin))),
         }
     }
 
@@ -69,14 +69,14 @@ impl Writer {
         let Ok(mut mantissa) = i64::try_from(decimal.mantissa()) else {
             let decimal = decimal.normalize();
             self.byte(u8::try_from(decimal.scale()).unwrap_or(0));
-            return self.wide(zigzag(decimal.mantissa()));
+            return self.wide(zigzag_wide(decimal.mantissa()));
         };
         while scale > 0 && mantissa % 10 == 0 {
             scale -= 1;
             mantissa /= 10;
         }
         self.byte(u8::try_from(scale).unwrap_or(0));
-        self.unsigned(((mantissa << 1) ^ (mantissa >> 63)).cast_unsigned());
+        self.unsigned(zigzag(mantissa));
     }
 
     #[inline]
@@ -96,8 +96,8 @@ impl Writer {
     }
 }
 
-/// Small numbers of either sign become small numbers.
-fn zigzag(value: i128) -> u128 {
+/// [`zigzag`] of what takes more bits.
+fn zigzag_wide(value: i128) -> u128 {
     ((value << 1) ^ (value >> 127)).cast_unsigned()
 }
 
