@@ -7,7 +7,7 @@ use segue::cli::{Cli, Failure};
 
 /// For everything in the process, librdkafka and RocksDB included.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
