@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub struct Merge<T> {
     lanes: Vec<Lane<T>>,
-    pending: usize,
 }
 
 #[derive(Debug)]
@@ -38,15 +37,14 @@ impl<T> Merge<T> {
     /// Starts with each lane's first offset.
     pub fn new(positions: impl IntoIterator<Item = i64>) -> Self {
         let lane = |position| Lane { records: VecDeque::new(), position, end: None };
-        Self { lanes: positions.into_iter().map(lane).collect(), pending: 0 }
+        Self { lanes: positions.into_iter().map(lane).collect() }
     }
 
     /// Adds what was fetched of a lane, in the order of offsets. `instant` is what it is ordered by, `offset` its own.
     pub fn push(&mut self, lane: usize, offset: i64, instant: i64, record: T) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.position = offset + 1;
+            lane.position = lane.position.max(offset + 1);
             lane.records.push_back((instant, record));
-            self.pending += 1;
         }
     }
 
@@ -110,7 +108,6 @@ impl<T> Merge<T> {
     /// Takes the first record of a lane.
     pub fn take(&mut self, lane: usize) -> Option<T> {
         let (_, record) = self.lanes.get_mut(lane)?.records.pop_front()?;
-        self.pending -= 1;
         Some(record)
     }
 
@@ -125,21 +122,6 @@ impl<T> Merge<T> {
             }
         }
         (!self.lanes.is_empty()).then_some(drained_at)
-    }
-
-    /// How many records of a lane are fetched and not taken.
-    pub fn lane_len(&self, lane: usize) -> usize {
-        self.lanes.get(lane).map_or(0, |lane| lane.records.len())
-    }
-
-    /// How many records are fetched and not taken.
-    pub fn len(&self) -> usize {
-        self.pending
-    }
-
-    /// Whether nothing is fetched that is not taken.
-    pub fn is_empty(&self) -> bool {
-        self.pending == 0
     }
 
     /// Each lane's offset after what was fetched.

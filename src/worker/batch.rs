@@ -1,6 +1,6 @@
 //! One partition number between two commits: messages fetched, put in the order in which things happened, and applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,7 +179,11 @@ pub(super) struct Owned<'c, W: World> {
     pub(super) partition: Partition<StoreOf<W>>,
     /// The store behind the partition, to flush and measure.
     pub(super) store: StoreOf<W>,
+    /// The first message of each lane, decoded.
     pub(super) merge: Merge<Fetched<MessageOf<'c, W>>>,
+    /// By lane: the messages behind it, which are decoded one by one. Thousands of records decoded ahead would not be in the
+    /// processor's caches any more when their turn comes.
+    behind: Vec<VecDeque<MessageOf<'c, W>>>,
     /// By lane: the offset of the next record to apply.
     next: Vec<i64>,
     /// The same, and the clock, as the last commit sent them.
@@ -218,6 +222,7 @@ impl<'c, W: World> Owned<'c, W> {
             partition,
             store,
             merge: Merge::new(positions.iter().copied()),
+            behind: positions.iter().map(|_| VecDeque::new()).collect(),
             sent_next: positions.clone(),
             next: positions,
             origins: inputs.iter().map(origin).collect(),
@@ -236,16 +241,36 @@ impl<'c, W: World> Owned<'c, W> {
 
     /// Takes a fetched message in.
     pub(super) fn push(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_, W>) {
+        let lane = message.lane();
+        if self.merge.first(lane).is_none() {
+            return self.put_first(message, tools);
+        }
+        if let Some(behind) = self.behind.get_mut(lane) {
+            self.merge.skip_to(lane, message.offset() + 1);
+            behind.push_back(message);
+        }
+    }
+
+    fn put_first(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_, W>) {
         let decoded = tools.decoders.decode(message.value());
         let (lane, offset) = (message.lane(), message.offset());
         self.merge.push(lane, offset, merge_instant(&decoded, tools), Fetched { message, decoded });
     }
 
+    /// Takes the first message of a lane; the one behind it is the first from then on.
+    fn take_first(&mut self, lane: usize, tools: &mut Tools<'_, W>) -> Option<Fetched<MessageOf<'c, W>>> {
+        let first = self.merge.take(lane)?;
+        if let Some(message) = self.behind.get_mut(lane).and_then(VecDeque::pop_front) {
+            self.put_first(message, tools);
+        }
+        Some(first)
+    }
+
     /// Takes in what is fetched, as far as there is room. How many messages that were.
     pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_, W>) -> Result<usize, KafkaError> {
         let mut n_fetched = 0;
-        for lane in 0..self.next.len() {
-            while self.merge.lane_len(lane) < LANE_FULL {
+        for lane in 0..self.behind.len() {
+            while self.behind[lane].len() < LANE_FULL {
                 let Some(message) = consumer.take(lane, self.number)? else { break };
                 self.push(message, tools);
                 n_fetched += 1;
@@ -274,7 +299,7 @@ impl<'c, W: World> Owned<'c, W> {
                     if !self.make_way(lane, wall_ms)? {
                         return Ok(Wants::Turn);
                     }
-                    if let Some(fetched) = self.merge.take(lane) {
+                    if let Some(fetched) = self.take_first(lane, tools) {
                         self.offer(fetched, tools)?;
                     }
                 }

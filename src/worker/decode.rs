@@ -80,8 +80,8 @@ impl<R: Schemas> Decoders<R> {
 
     /// Takes a record back whose buffers can be used again.
     pub(super) fn recycle(&mut self, record: Box<Record>) {
-        // As many as several partitions may go through in a turn.
-        const ENOUGH: usize = 8_192;
+        // Few are decoded at a time.
+        const ENOUGH: usize = 64;
         if self.spare.len() < ENOUGH {
             self.spare.push(record);
         }
