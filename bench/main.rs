@@ -30,6 +30,10 @@ use contender::{Contender, Task, build_directory};
 use measure::Figures;
 use traffic::Size;
 
+/// The one that `segue` has, for the bare loop.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Puts a shop's traffic into a broker of its own, lets each contender work through it, and prints what that took.
 #[derive(Debug, Parser)]
 #[command(name = "bench", args_conflicts_with_subcommands = true)]
