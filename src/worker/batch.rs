@@ -183,7 +183,7 @@ pub(super) struct Owned<'c, W: World> {
     pub(super) merge: Merge<Fetched<MessageOf<'c, W>>>,
     /// By lane: the messages behind it, which are decoded one by one. Thousands of records decoded ahead would not be in the
     /// processor's caches any more when their turn comes.
-    behind: Vec<VecDeque<MessageOf<'c, W>>>,
+    queued: Vec<VecDeque<MessageOf<'c, W>>>,
     /// By lane: the offset of the next record to apply.
     next: Vec<i64>,
     /// The same, and the clock, as the last commit sent them.
@@ -222,7 +222,7 @@ impl<'c, W: World> Owned<'c, W> {
             partition,
             store,
             merge: Merge::new(positions.iter().copied()),
-            behind: positions.iter().map(|_| VecDeque::new()).collect(),
+            queued: positions.iter().map(|_| VecDeque::new()).collect(),
             sent_next: positions.clone(),
             next: positions,
             origins: inputs.iter().map(origin).collect(),
@@ -245,9 +245,9 @@ impl<'c, W: World> Owned<'c, W> {
         if self.merge.first(lane).is_none() {
             return self.put_first(message, tools);
         }
-        if let Some(behind) = self.behind.get_mut(lane) {
+        if let Some(queued) = self.queued.get_mut(lane) {
             self.merge.skip_to(lane, message.offset() + 1);
-            behind.push_back(message);
+            queued.push_back(message);
         }
     }
 
@@ -260,7 +260,7 @@ impl<'c, W: World> Owned<'c, W> {
     /// Takes the first message of a lane; the one behind it is the first from then on.
     fn take_first(&mut self, lane: usize, tools: &mut Tools<'_, W>) -> Option<Fetched<MessageOf<'c, W>>> {
         let first = self.merge.take(lane)?;
-        if let Some(message) = self.behind.get_mut(lane).and_then(VecDeque::pop_front) {
+        if let Some(message) = self.queued.get_mut(lane).and_then(VecDeque::pop_front) {
             self.put_first(message, tools);
         }
         Some(first)
@@ -269,8 +269,8 @@ impl<'c, W: World> Owned<'c, W> {
     /// Takes in what is fetched, as far as there is room. How many messages that were.
     pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_, W>) -> Result<usize, KafkaError> {
         let mut n_fetched = 0;
-        for lane in 0..self.behind.len() {
-            while self.behind[lane].len() < LANE_FULL {
+        for lane in 0..self.queued.len() {
+            while self.queued[lane].len() < LANE_FULL {
                 let Some(message) = consumer.take(lane, self.number)? else { break };
                 self.push(message, tools);
                 n_fetched += 1;
