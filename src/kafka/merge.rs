@@ -107,8 +107,7 @@ impl<T> Merge<T> {
 
     /// Takes the first record of a lane.
     pub fn take(&mut self, lane: usize) -> Option<T> {
-        let (_, record) = self.lanes.get_mut(lane)?.records.pop_front()?;
-        Some(record)
+        self.lanes.get_mut(lane)?.records.pop_front().map(|(_, record)| record)
     }
 
     /// Since when everything that the broker held is read, if it is: the instant at which the first of the ends was asked for.
