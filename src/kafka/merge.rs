@@ -13,7 +13,9 @@ pub struct Merge<T> {
 
 #[derive(Debug)]
 struct Lane<T> {
-    records: VecDeque<(i64, T)>,
+    records: VecDeque<T>,
+    /// What the first of them is ordered by.
+    instant: i64,
     /// The offset after the last one fetched.
     position: i64,
     /// The offset that the topic's next record will have, and when the broker said so.
@@ -36,15 +38,19 @@ pub enum Next {
 impl<T> Merge<T> {
     /// Starts with each lane's first offset.
     pub fn new(positions: impl IntoIterator<Item = i64>) -> Self {
-        let lane = |position| Lane { records: VecDeque::new(), position, end: None };
+        let lane = |position| Lane { records: VecDeque::new(), instant: i64::MIN, position, end: None };
         Self { lanes: positions.into_iter().map(lane).collect() }
     }
 
-    /// Adds what was fetched of a lane, in the order of offsets. `instant` is what it is ordered by, `offset` its own.
-    pub fn push(&mut self, lane: usize, offset: i64, instant: i64, record: T) {
+    /// Adds what was fetched of a lane, in the order of offsets. `instant_of` tells what it is ordered by, and is asked when
+    /// it is the first of its lane.
+    pub fn push(&mut self, lane: usize, offset: i64, mut record: T, instant_of: impl FnOnce(&mut T) -> i64) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.position = lane.position.max(offset + 1);
-            lane.records.push_back((instant, record));
+            lane.position = offset + 1;
+            if lane.records.is_empty() {
+                lane.instant = instant_of(&mut record);
+            }
+            lane.records.push_back(record);
         }
     }
 
@@ -70,9 +76,13 @@ impl<T> Merge<T> {
     /// What to do next. `trusted_since` says, for the record that would be next, since when the end of an empty lane must
     /// have been asked for to be believed: old news of an end is worth nothing while an outage is caught up with.
     pub fn next(&self, trusted_since: impl FnOnce(&T) -> i64) -> Next {
-        let least = self.lanes.iter().enumerate().filter_map(|(index, lane)| Some((index, lane.records.front()?)));
-        let least = least.min_by_key(|(index, (instant, _))| (*instant, *index));
-        let trusted_since = least.map_or(i64::MIN, |(_, (_, record))| trusted_since(record));
+        let least = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, lane)| Some((index, lane.instant, lane.records.front()?)));
+        let least = least.min_by_key(|(index, instant, _)| (*instant, *index));
+        let trusted_since = least.map_or(i64::MIN, |(_, _, record)| trusted_since(record));
         let mut unknown = false;
         for lane in self.lanes.iter().filter(|lane| lane.records.is_empty()) {
             match lane.end {
@@ -83,31 +93,36 @@ impl<T> Merge<T> {
         }
         match least {
             _ if unknown => Next::AskEnd,
-            Some((index, _)) => Next::Take(index),
+            Some((index, ..)) => Next::Take(index),
             None => Next::Drained,
         }
     }
 
     /// The first record of a lane.
     pub fn first(&self, lane: usize) -> Option<&T> {
-        self.lanes.get(lane)?.records.front().map(|(_, record)| record)
+        self.lanes.get(lane)?.records.front()
     }
 
     /// The first record of a lane, to be changed.
     pub fn first_mut(&mut self, lane: usize) -> Option<&mut T> {
-        self.lanes.get_mut(lane)?.records.front_mut().map(|(_, record)| record)
+        self.lanes.get_mut(lane)?.records.front_mut()
     }
 
     /// Gives another instant to the first record of a lane, once it is known.
     pub fn reorder_first(&mut self, lane: usize, new_instant: i64) {
-        if let Some((instant, _)) = self.lanes.get_mut(lane).and_then(|lane| lane.records.front_mut()) {
-            *instant = new_instant;
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.instant = new_instant;
         }
     }
 
-    /// Takes the first record of a lane.
-    pub fn take(&mut self, lane: usize) -> Option<T> {
-        self.lanes.get_mut(lane)?.records.pop_front().map(|(_, record)| record)
+    /// Takes the first record of a lane; `instant_of` is asked of the one behind it.
+    pub fn take(&mut self, lane: usize, instant_of: impl FnOnce(&mut T) -> i64) -> Option<T> {
+        let lane = self.lanes.get_mut(lane)?;
+        let record = lane.records.pop_front()?;
+        if let Some(first) = lane.records.front_mut() {
+            lane.instant = instant_of(first);
+        }
+        Some(record)
     }
 
     /// Since when everything that the broker held is read, if it is: the instant at which the first of the ends was asked for.
@@ -121,6 +136,11 @@ impl<T> Merge<T> {
             }
         }
         (!self.lanes.is_empty()).then_some(drained_at)
+    }
+
+    /// How many records of a lane are fetched and not taken.
+    pub fn lane_len(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.records.len())
     }
 
     /// Each lane's offset after what was fetched.

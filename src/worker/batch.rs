@@ -1,6 +1,6 @@
 //! One partition number between two commits: messages fetched, put in the order in which things happened, and applied.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,11 +179,7 @@ pub(super) struct Owned<'c, W: World> {
     pub(super) partition: Partition<StoreOf<W>>,
     /// The store behind the partition, to flush and measure.
     pub(super) store: StoreOf<W>,
-    /// The first message of each lane, decoded.
     pub(super) merge: Merge<Fetched<MessageOf<'c, W>>>,
-    /// By lane: the messages behind it, which are decoded one by one. Thousands of records decoded ahead would not be in the
-    /// processor's caches any more when their turn comes.
-    queued: Vec<VecDeque<MessageOf<'c, W>>>,
     /// By lane: the offset of the next record to apply.
     next: Vec<i64>,
     /// The same, and the clock, as the last commit sent them.
@@ -222,7 +218,6 @@ impl<'c, W: World> Owned<'c, W> {
             partition,
             store,
             merge: Merge::new(positions.iter().copied()),
-            queued: positions.iter().map(|_| VecDeque::new()).collect(),
             sent_next: positions.clone(),
             next: positions,
             origins: inputs.iter().map(origin).collect(),
@@ -239,38 +234,19 @@ impl<'c, W: World> Owned<'c, W> {
         }
     }
 
-    /// Takes a fetched message in.
+    /// Takes a fetched message in, to be decoded when it is the first of its lane: thousands of records decoded ahead would not be
+    /// in the processor's caches any more when their turn comes.
     pub(super) fn push(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_, W>) {
-        let lane = message.lane();
-        if self.merge.first(lane).is_none() {
-            return self.put_first(message, tools);
-        }
-        if let Some(queued) = self.queued.get_mut(lane) {
-            self.merge.skip_to(lane, message.offset() + 1);
-            queued.push_back(message);
-        }
-    }
-
-    fn put_first(&mut self, message: MessageOf<'c, W>, tools: &mut Tools<'_, W>) {
-        let decoded = tools.decoders.decode(message.value());
         let (lane, offset) = (message.lane(), message.offset());
-        self.merge.push(lane, offset, merge_instant(&decoded, tools), Fetched { message, decoded });
-    }
-
-    /// Takes the first message of a lane; the one behind it is the first from then on.
-    fn take_first(&mut self, lane: usize, tools: &mut Tools<'_, W>) -> Option<Fetched<MessageOf<'c, W>>> {
-        let first = self.merge.take(lane)?;
-        if let Some(message) = self.queued.get_mut(lane).and_then(VecDeque::pop_front) {
-            self.put_first(message, tools);
-        }
-        Some(first)
+        let fetched = Fetched { message, decoded: Decoded::Waiting };
+        self.merge.push(lane, offset, fetched, |first| decode(first, tools));
     }
 
     /// Takes in what is fetched, as far as there is room. How many messages that were.
     pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_, W>) -> Result<usize, KafkaError> {
         let mut n_fetched = 0;
-        for lane in 0..self.queued.len() {
-            while self.queued[lane].len() < LANE_FULL {
+        for lane in 0..self.next.len() {
+            while self.merge.lane_len(lane) < LANE_FULL {
                 let Some(message) = consumer.take(lane, self.number)? else { break };
                 self.push(message, tools);
                 n_fetched += 1;
@@ -299,7 +275,7 @@ impl<'c, W: World> Owned<'c, W> {
                     if !self.make_way(lane, wall_ms)? {
                         return Ok(Wants::Turn);
                     }
-                    if let Some(fetched) = self.take_first(lane, tools) {
+                    if let Some(fetched) = self.merge.take(lane, |first| decode(first, tools)) {
                         self.offer(fetched, tools)?;
                     }
                 }
@@ -317,9 +293,8 @@ impl<'c, W: World> Owned<'c, W> {
         if !matches!(fetched.decoded, Decoded::Waiting) {
             return true;
         }
-        fetched.decoded = tools.decoders.decode(fetched.message.value());
+        let instant = decode(fetched, tools);
         let waits = matches!(fetched.decoded, Decoded::Waiting);
-        let instant = merge_instant(&fetched.decoded, tools);
         self.merge.reorder_first(lane, instant);
         !waits
     }
@@ -601,6 +576,12 @@ fn trace_of(message: &impl LogMessage) -> Option<Trace> {
     let headers = TRACE_HEADERS.into_iter().zip(message.last_headers(TRACE_HEADERS));
     let trace: Vec<_> = headers.filter_map(|(name, value)| Some((name, value?.to_vec()))).collect();
     (!trace.is_empty()).then(|| trace.into())
+}
+
+/// Decodes a message, as far as its schema is known; what it is ordered by then.
+fn decode<W: World>(fetched: &mut Fetched<MessageOf<'_, W>>, tools: &mut Tools<'_, W>) -> i64 {
+    fetched.decoded = tools.decoders.decode(fetched.message.value());
+    merge_instant(&fetched.decoded, tools)
 }
 
 /// What a message is ordered by. One that will be refused for its time must not hold up the others until then.

@@ -15,7 +15,7 @@ impl Backlog {
         let upto = (self.fetched[topic] + count).min(self.topics[topic].len());
         for offset in self.fetched[topic]..upto {
             let instant = self.topics[topic][offset];
-            merge.push(topic, i64::try_from(offset).unwrap(), instant, (topic, offset));
+            merge.push(topic, i64::try_from(offset).unwrap(), (topic, offset), |_| instant);
         }
         self.fetched[topic] = upto;
     }
@@ -53,7 +53,10 @@ proptest! {
         let mut order = Vec::new();
         loop {
             match merge.next(|_| i64::MIN) {
-                Next::Take(lane) => order.push(merge.take(lane).unwrap()),
+                Next::Take(lane) => {
+                    let instant_of = |record: &mut (usize, usize)| backlog.topics[record.0][record.1];
+                    order.push(merge.take(lane, instant_of).unwrap());
+                }
                 Next::AskEnd => backlog.tell_ends(&mut merge, 0),
                 Next::Drained => break,
                 Next::Fetch => {
@@ -75,19 +78,19 @@ proptest! {
 fn an_empty_lane_is_waited_for_only_while_the_broker_holds_more() {
     let mut merge = Merge::new([0, 7]);
     assert_eq!(merge.next(|()| 0), Next::AskEnd, "nothing is known yet");
-    merge.push(0, 0, 100, ());
+    merge.push(0, 0, (), |()| 100);
     assert_eq!(merge.next(|()| 0), Next::AskEnd, "the second lane's end is not known");
     merge.end(1, 9, 5);
     assert_eq!(merge.next(|()| 0), Next::Fetch, "it has two more");
-    merge.push(1, 7, 200, ());
+    merge.push(1, 7, (), |()| 200);
     assert_eq!(merge.next(|()| 0), Next::Take(0));
-    merge.take(0);
+    merge.take(0, |()| 0);
     merge.end(0, 1, 5);
     assert_eq!(merge.next(|()| 0), Next::Take(1), "the first lane has ended");
-    merge.take(1);
+    merge.take(1, |()| 0);
     merge.skip_to(1, 9);
     assert_eq!(merge.next(|()| 0), Next::Drained, "what is left is no record");
-    merge.push(0, 1, 300, ());
+    merge.push(0, 1, (), |()| 300);
     assert_eq!(merge.next(|()| 5), Next::Take(0), "news of the end is recent enough");
     assert_eq!(merge.next(|()| 6), Next::AskEnd, "it is too old for this record");
     merge.end(1, 9, 6);
