@@ -32,6 +32,7 @@ use super::set::Diagnostics;
 use super::signals::end_on_signals;
 use broker::{Broker, Till};
 use feed::{Feed, Told};
+use goods::REGULAR;
 use shop::Shop;
 
 /// The shipped definitions and the demo's own, built in, so that the demo runs from anywhere.
@@ -184,7 +185,7 @@ fn greet(address: SocketAddr, catalog: &Catalog, n_past: usize) -> io::Result<()
     )?;
     writeln!(out, "  http://{address}/                       the dashboard: open it in a browser")?;
     writeln!(out, "  http://{address}/v1/segments            who is where, how many came and went")?;
-    writeln!(out, "  http://{address}/v1/customers/ada       one customer; /explain says why")?;
+    writeln!(out, "  http://{address}/v1/customers/{REGULAR}       one customer; /explain says why")?;
     writeln!(out, "  http://{address}/metrics  /healthz  /readyz\n")
 }
 

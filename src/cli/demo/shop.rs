@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::goods::{ARTICLES, Article, CUSTOMERS, SEARCHES};
+use super::goods::{ARTICLES, Article, CUSTOMERS, REGULAR, SEARCHES};
 use super::random::Random;
 
 const SECOND_MS: i64 = 1_000;
@@ -87,7 +87,7 @@ impl Shop {
         match self.random.below(100) {
             0..2 => self.plan(now, customer, Step::Consent(false)),
             2..4 => self.plan(now, customer, Step::Consent(true)),
-            4 => self.plan(now, customer, Step::Forget),
+            4 if customer != REGULAR => self.plan(now, customer, Step::Forget),
             5..7 => self.plan(now, customer, Step::Join),
             _ => self.visit(now, customer, 2 * SECOND_MS),
         }
@@ -313,6 +313,16 @@ mod tests {
             let decoded = decoder.decode_into(made.json.to_string().as_bytes(), &mut record);
             assert_eq!(decoded, Ok(()), "{}", made.json);
         }
+    }
+
+    #[test]
+    fn all_but_one_may_ask_to_be_forgotten() {
+        let mut shop = Shop::new(1);
+        (0..10_000).for_each(|second| shop.somebody_comes(NOW + second * SECOND_MS));
+        let records = shop.due(i64::MAX - 1);
+        let forgotten = records.iter().filter(|record| record.record_type == "erasure").map(|record| record.customer);
+        assert_ne!(forgotten.clone().count(), 0);
+        assert!(forgotten.clone().all(|customer| customer != REGULAR));
     }
 
     #[test]
