@@ -3,7 +3,7 @@
 //! Each topic is a lane. The record with the least instant over all lanes is next, and a lane of which nothing is fetched
 //! yet is waited for while the broker holds more of it. Pure: positions, ends and instants are told.
 
-use std::collections::VecDeque;
+use std::collections::{VecDeque, vec_deque};
 
 /// One partition number's input: a lane per topic, in a fixed order that also settles ties.
 #[derive(Debug)]
@@ -101,6 +101,11 @@ impl<T> Merge<T> {
     /// The first record of a lane.
     pub fn first(&self, lane: usize) -> Option<&T> {
         self.lanes.get(lane)?.records.front()
+    }
+
+    /// The records of a lane, from the first on.
+    pub fn waiting(&self, lane: usize) -> vec_deque::Iter<'_, T> {
+        self.lanes.get(lane).map(|lane| lane.records.iter()).unwrap_or_default()
     }
 
     /// The first record of a lane, to be changed.

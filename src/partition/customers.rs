@@ -4,6 +4,7 @@
 //! them, and is written when their turn comes round. What is not committed is never written. So what the store holds is
 //! never ahead of Kafka, and at least what its marker says: reading the changelog from there on makes it whole.
 
+mod ahead;
 mod behind;
 mod cached;
 mod deadlines;
@@ -15,6 +16,8 @@ mod tests;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+use smallvec::SmallVec;
 
 use crate::engine::customer::Customer;
 use crate::store::{Store, StoreError};
@@ -37,6 +40,14 @@ pub fn key_of(customer_id: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + customer_id.len());
     key.push(CUSTOMER);
     key.extend_from_slice(customer_id.as_bytes());
+    key
+}
+
+/// The same, for the moment.
+fn short_key(customer_id: &[u8]) -> SmallVec<[u8; 64]> {
+    let mut key = SmallVec::new();
+    key.push(CUSTOMER);
+    key.extend_from_slice(customer_id);
     key
 }
 
@@ -253,9 +264,7 @@ impl<S: Store> Customers<S> {
 
     /// Brings a customer into memory; one nobody knows is new, and stays unknown until [`touch`](Self::touch)ed.
     pub(super) fn load(&mut self, customer_id: &str) -> Result<Slot, StoreError> {
-        let mut key = smallvec::SmallVec::<[u8; 64]>::new();
-        key.push(CUSTOMER);
-        key.extend_from_slice(customer_id.as_bytes());
+        let key = short_key(customer_id.as_bytes());
         self.reads.lookups += 1;
         if let Some(slot) = self.find(&key) {
             self.slots[slot].used = true;

@@ -97,6 +97,11 @@ impl<S: Store> Partition<S> {
         self.pass_deadlines(budget)
     }
 
+    /// Has the processor fetch what is in memory of customers who are about to be wanted.
+    pub fn look_ahead<'k>(&self, customer_ids: impl Iterator<Item = &'k [u8]>) {
+        self.customers.look_ahead(customer_ids);
+    }
+
     /// Bytes that customers in memory may take, roughly; those that are not in the store yet come on top.
     pub fn limit_memory(&mut self, bytes: usize) {
         self.customers.limit_memory(bytes);

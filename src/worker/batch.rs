@@ -36,6 +36,8 @@ const LANE_FULL: usize = 1_024;
 /// A customer who changed is written to the store within this time, memory permitting; after a crash so much of the
 /// changelog is read again. The longer, the more changes one write stands for. A run of the simulation is a minute.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 30 } else { 60 });
+/// Of so many records the customers are looked for at once.
+const AHEAD: usize = 16;
 /// Deadlines passed before anything else gets its turn.
 const BUDGET: usize = 1_000;
 /// Customers looked at under new definitions before anything else does; so few in the simulation that a commit, and what
@@ -185,6 +187,8 @@ pub(super) struct Owned<'c, W: World> {
     /// The same, and the clock, as the last commit sent them.
     sent_next: Vec<i64>,
     sent_clock: Option<i64>,
+    /// By lane: of how many of its next records the customers were looked for.
+    n_ahead: Vec<usize>,
     origins: Vec<Origin>,
     pub(super) pending: Pending,
     /// The marker of the last commit that was sent; its offsets also name topics that are no longer read.
@@ -219,6 +223,7 @@ impl<'c, W: World> Owned<'c, W> {
             store,
             merge: Merge::new(positions.iter().copied()),
             sent_next: positions.clone(),
+            n_ahead: vec![0; positions.len()],
             next: positions,
             origins: inputs.iter().map(origin).collect(),
             pending: Pending::default(),
@@ -275,6 +280,7 @@ impl<'c, W: World> Owned<'c, W> {
                     if !self.make_way(lane, wall_ms)? {
                         return Ok(Wants::Turn);
                     }
+                    self.look_ahead(lane);
                     if let Some(fetched) = self.merge.take(lane, |first| decode(first, tools)) {
                         self.offer(fetched, tools)?;
                     }
@@ -285,6 +291,17 @@ impl<'c, W: World> Owned<'c, W> {
             }
         }
         Ok(Wants::Turn)
+    }
+
+    /// Looks for the customers of a lane's next records, some at a time. Keys are only a hint of who they are.
+    fn look_ahead(&mut self, lane: usize) {
+        let Some(n_ahead) = self.n_ahead.get_mut(lane) else { return };
+        if *n_ahead == 0 {
+            let next = self.merge.waiting(lane).take(AHEAD);
+            *n_ahead = next.len();
+            self.partition.look_ahead(next.filter_map(|fetched| fetched.message.key()));
+        }
+        *n_ahead = n_ahead.saturating_sub(1);
     }
 
     /// Sees to it that the first message of a lane is decoded; not while its schema is being asked for.

@@ -142,6 +142,17 @@ impl Cached {
         self.bytes.get(self.key_end..self.stored_end).filter(|_| !self.removed)
     }
 
+    /// Something of each line of the processor's cache that this entry takes.
+    pub(super) fn glance(&self) -> usize {
+        self.end ^ usize::from(self.listed.is_some()) ^ usize::from(self.unsaved)
+    }
+
+    /// Something of each line that they take packed, where that is to be read.
+    pub(super) fn skim(&self) -> usize {
+        let unread = if self.open.is_none() { &self.bytes[..] } else { &[] };
+        unread.iter().step_by(64).fold(0, |seen, byte| seen ^ usize::from(*byte))
+    }
+
     /// Whether they are left open.
     pub(super) fn is_large(&self) -> bool {
         self.end > LARGE
