@@ -103,30 +103,23 @@ impl<T> Merge<T> {
         self.lanes.get(lane)?.records.front()
     }
 
-    /// The records of a lane, from the first on.
+    /// The records of a lane that are fetched and not taken, from the first on.
     pub fn waiting(&self, lane: usize) -> vec_deque::Iter<'_, T> {
         self.lanes.get(lane).map(|lane| lane.records.iter()).unwrap_or_default()
     }
 
-    /// The first record of a lane, to be changed.
-    pub fn first_mut(&mut self, lane: usize) -> Option<&mut T> {
-        self.lanes.get_mut(lane)?.records.front_mut()
-    }
-
-    /// Gives another instant to the first record of a lane, once it is known.
-    pub fn reorder_first(&mut self, lane: usize, new_instant: i64) {
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.instant = new_instant;
+    /// Asks `instant_of` the first record of a lane once more: it may tell another instant by now.
+    pub fn reorder_first(&mut self, lane: usize, instant_of: impl FnOnce(&mut T) -> i64) {
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        if let Some(first) = lane.records.front_mut() {
+            lane.instant = instant_of(first);
         }
     }
 
     /// Takes the first record of a lane; `instant_of` is asked of the one behind it.
     pub fn take(&mut self, lane: usize, instant_of: impl FnOnce(&mut T) -> i64) -> Option<T> {
-        let lane = self.lanes.get_mut(lane)?;
-        let record = lane.records.pop_front()?;
-        if let Some(first) = lane.records.front_mut() {
-            lane.instant = instant_of(first);
-        }
+        let record = self.lanes.get_mut(lane)?.records.pop_front()?;
+        self.reorder_first(lane, instant_of);
         Some(record)
     }
 
@@ -141,11 +134,6 @@ impl<T> Merge<T> {
             }
         }
         (!self.lanes.is_empty()).then_some(drained_at)
-    }
-
-    /// How many records of a lane are fetched and not taken.
-    pub fn lane_len(&self, lane: usize) -> usize {
-        self.lanes.get(lane).map_or(0, |lane| lane.records.len())
     }
 
     /// Each lane's offset after what was fetched.

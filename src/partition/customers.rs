@@ -37,10 +37,7 @@ const ERASED: u8 = b'e';
 /// The store's key of a customer.
 #[must_use]
 pub fn key_of(customer_id: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + customer_id.len());
-    key.push(CUSTOMER);
-    key.extend_from_slice(customer_id.as_bytes());
-    key
+    short_key(customer_id.as_bytes()).into_vec()
 }
 
 /// The same, for the moment.

@@ -251,7 +251,7 @@ impl<'c, W: World> Owned<'c, W> {
     pub(super) fn fetch(&mut self, consumer: &'c ConsumerOf<W>, tools: &mut Tools<'_, W>) -> Result<usize, KafkaError> {
         let mut n_fetched = 0;
         for lane in 0..self.next.len() {
-            while self.merge.lane_len(lane) < LANE_FULL {
+            while self.merge.waiting(lane).len() < LANE_FULL {
                 let Some(message) = consumer.take(lane, self.number)? else { break };
                 self.push(message, tools);
                 n_fetched += 1;
@@ -306,14 +306,14 @@ impl<'c, W: World> Owned<'c, W> {
 
     /// Sees to it that the first message of a lane is decoded; not while its schema is being asked for.
     fn settle(&mut self, lane: usize, tools: &mut Tools<'_, W>) -> bool {
-        let Some(fetched) = self.merge.first_mut(lane) else { return true };
-        if !matches!(fetched.decoded, Decoded::Waiting) {
-            return true;
+        if self.waits_for_schema(lane) {
+            self.merge.reorder_first(lane, |first| decode(first, tools));
         }
-        let instant = decode(fetched, tools);
-        let waits = matches!(fetched.decoded, Decoded::Waiting);
-        self.merge.reorder_first(lane, instant);
-        !waits
+        !self.waits_for_schema(lane)
+    }
+
+    fn waits_for_schema(&self, lane: usize) -> bool {
+        self.merge.first(lane).is_some_and(|fetched| matches!(fetched.decoded, Decoded::Waiting))
     }
 
     /// Lets happen what falls due before the next record, some at a time: a million customers may leave at one instant, and
