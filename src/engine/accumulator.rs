@@ -61,8 +61,23 @@ impl Hashes {
 
     /// How many different values a sample of that size stands for.
     #[must_use]
-    pub fn count_of(&self, n_seen: usize) -> Value {
-        Value::Number(Decimal::from((n_seen as u128) << self.n_zeros.min(63)))
+    pub fn count_of(&self, n_seen: usize) -> u64 {
+        (n_seen as u64).saturating_mul(1 << self.n_zeros.min(63))
+    }
+
+    /// When those were seen last that were at `earliest` or later.
+    pub fn since(&self, earliest: i64) -> impl Iterator<Item = i64> {
+        self.seen.iter().map(|(_, at)| *at).filter(move |at| *at >= earliest)
+    }
+
+    /// How many those are.
+    #[must_use]
+    pub fn n_since(&self, earliest: i64) -> usize {
+        if earliest == i64::MIN { self.seen.len() } else { self.since(earliest).count() }
+    }
+
+    fn value(&self, n_seen: usize) -> Value {
+        Value::Number(Decimal::from(self.count_of(n_seen)))
     }
 }
 
@@ -114,7 +129,7 @@ impl Accumulator {
         }
     }
 
-    /// Adds the summary of events that all occurred later.
+    /// Adds the summary of events that all occurred later. Not for `top`, `list` and `distinct`.
     pub fn append(&mut self, function: Function, later: &Self) {
         match (self, later) {
             (Self::Count(count), Self::Count(more)) => *count += more,
@@ -127,7 +142,6 @@ impl Accumulator {
                 this.add(function, 0, value);
             }
             (Self::Last(latest, last), Self::Last(at, value)) => (*latest, *last) = (*at, value.clone()),
-            (Self::Values(values), Self::Values(more)) => values.append(function, more.as_slice()),
             _ => {}
         }
     }
@@ -154,7 +168,7 @@ impl Accumulator {
             Self::Least(value) | Self::Greatest(value) | Self::First(_, value) | Self::Last(_, value) => value.clone(),
             Self::Values(values) if function == Function::Top => values.most_frequent(),
             Self::Values(values) => values.latest_first(i64::MIN),
-            Self::Hashes(hashes) => hashes.count_of(hashes.seen.len()),
+            Self::Hashes(hashes) => hashes.value(hashes.seen.len()),
         }
     }
 
@@ -169,22 +183,9 @@ impl Accumulator {
     #[must_use]
     pub fn value_since(&self, function: Function, earliest: i64) -> Value {
         match self {
-            Self::Hashes(hashes) => hashes.count_of(hashes.seen.iter().filter(|(_, at)| *at >= earliest).count()),
+            Self::Hashes(hashes) => hashes.value(hashes.n_since(earliest)),
             Self::Values(values) => values.latest_first(earliest),
             _ => self.value(function),
-        }
-    }
-
-    /// How many different values are kept apart, for `top` and `list`.
-    #[must_use]
-    pub fn n_values(&self) -> usize {
-        if let Self::Values(values) = self { values.as_slice().len() } else { 0 }
-    }
-
-    /// Forgets all but so many of the most frequent values, for `top`.
-    pub fn keep_most_frequent(&mut self, n_kept: usize) {
-        if let Self::Values(values) = self {
-            values.keep_most_frequent(n_kept);
         }
     }
 

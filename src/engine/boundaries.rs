@@ -101,7 +101,7 @@ impl Boundaries {
         match series {
             Series::Entries(entries) => self.walk_entries(entries, at, visit),
             Series::Whole { accumulator: Accumulator::Hashes(hashes), .. } => self.walk_seen(hashes, at, visit),
-            Series::Whole { .. } => false,
+            Series::Whole { .. } | Series::Counts(_) => false,
         }
     }
 
@@ -138,16 +138,10 @@ impl Boundaries {
         let mut ages: SmallVec<[i64; 64]> = ages.filter(|age| *age < self.longest_ms).collect();
         let n_reached = self.list.partition_point(|boundary| least_of(boundary) <= ages.len());
         let reached = &self.list[..n_reached];
-        let Some(most) = reached.last().map(least_of) else { return true };
-        // Only those are to be in order that some boundary asks about.
-        if most < ages.len() {
-            ages.select_nth_unstable(most);
-            ages.truncate(most);
-        }
-        ages.sort_unstable();
+        let place_of = |boundary: &Boundary| least_of(boundary).saturating_sub(1);
+        put_in_place(&mut ages, 0, reached, &place_of);
         for boundary in reached {
-            let Some(age) = least_of(boundary).checked_sub(1).and_then(|place| ages.get(place)) else { return true };
-            visit(boundary, *age);
+            visit(boundary, ages[place_of(boundary)]);
         }
         true
     }
@@ -169,6 +163,16 @@ impl Boundary {
         let place = self.windows.partition_point(|(window_ms, _)| *window_ms <= age);
         self.windows.get(place).map(|(window_ms, _)| *window_ms)
     }
+}
+
+/// Puts the ages that boundaries ask about where they would be if all were in order; `start` is the place of the first age.
+fn put_in_place(ages: &mut [i64], start: usize, asked: &[Boundary], place_of: &impl Fn(&Boundary) -> usize) {
+    let (fewer, more) = asked.split_at(asked.len() / 2);
+    let Some((middle, more)) = more.split_first() else { return };
+    let place = place_of(middle);
+    let (younger, _, older) = ages.select_nth_unstable(place - start);
+    put_in_place(younger, start, fewer, place_of);
+    put_in_place(older, place + 1, more, place_of);
 }
 
 /// The least amount that is as much as a threshold, or more than it; `None` if that is not to be told in amounts.

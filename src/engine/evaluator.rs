@@ -324,7 +324,7 @@ impl<'a> Evaluator<'a> {
         };
         let view = View::new(self.catalog, aggregate, self.now, None);
         let (holds_now, until) = match (aggregate.function, threshold) {
-            (Function::Count, Value::Number(threshold)) => {
+            (Function::Count | Function::Distinct, Value::Number(threshold)) => {
                 let is_negative = *threshold < Decimal::ZERO;
                 let least = threshold.ceil().to_u64().unwrap_or(if is_negative { 0 } else { u64::MAX });
                 let is_whole = !is_negative && threshold.fract().is_zero();

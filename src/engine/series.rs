@@ -4,21 +4,12 @@
 use rust_decimal::Decimal;
 use smallvec::{SmallVec, smallvec};
 
-use super::accumulator::{Accumulator, value_of_nothing};
+use super::accumulator::{Accumulator, Hashes, value_of_nothing};
 use super::calendar;
 use super::catalog::{Aggregate, Catalog, Function, Window};
-use super::tally::Tally;
+use super::counts::Counts;
+use super::merging::{INSTANTS_MAX, merge};
 use super::value::Value;
-use super::values::TOP_VALUES_MAX;
-
-/// A window is exact while it holds at most this many different instants.
-pub const INSTANTS_MAX: usize = 128;
-/// Past that, instants are merged until at most this many buckets are left.
-pub const BUCKETS_MAX: usize = 64;
-/// A window of `top` keeps at most this many values in all its instants or buckets, once it is not exact any more.
-const WINDOW_VALUES_MAX: usize = 8_192;
-/// What several windows share is merged whenever so many entries more may have come.
-const MERGED_AT_ONCE: usize = 32;
 
 /// The state of an aggregate. Absent means that nothing was ever added.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +24,8 @@ pub enum Series {
     },
     /// Sliding windows and those since another event, oldest first.
     Entries(Entries),
+    /// The same of `top`.
+    Counts(Counts),
 }
 
 /// Most windows hold very few.
@@ -99,8 +92,18 @@ impl<'a> View<'a> {
 
     /// Whether events leave the window one by one, and each must be told apart.
     fn keeps_entries(&self) -> bool {
-        let slides = matches!(self.aggregate.window, Window::Over { .. } | Window::SinceAnchor { .. });
-        slides && !keeps_last_seen(self.function())
+        let leave = self.slides() || matches!(self.aggregate.window, Window::SinceAnchor { .. });
+        leave && !keeps_last_seen(self.function())
+    }
+
+    /// Whether they leave it as time passes.
+    fn slides(&self) -> bool {
+        matches!(self.aggregate.window, Window::Over { .. })
+    }
+
+    /// Whether time alone may empty it.
+    fn passes(&self) -> bool {
+        self.slides() || matches!(self.aggregate.window, Window::This(_))
     }
 
     /// When what happened at `at` leaves the window.
@@ -122,15 +125,16 @@ impl Series {
     /// The state after a first event at `at`; `None` if the window does not hold it.
     #[must_use]
     pub fn first(view: &View<'_>, at: i64, value: &Value) -> Option<Self> {
-        if at < view.earliest {
-            return None;
+        (at >= view.earliest).then(|| Self::begin(view, at, value))
+    }
+
+    fn begin(view: &View<'_>, at: i64, value: &Value) -> Self {
+        let accumulator = || Accumulator::of(view.function(), at, value);
+        match view.function() {
+            _ if !view.keeps_entries() => Self::Whole { start: view.start(), accumulator: accumulator() },
+            Function::Top => Self::Counts(Counts::of(at, value)),
+            _ => Self::Entries(smallvec![Entry { youngest: at, accumulator: accumulator() }]),
         }
-        let accumulator = Accumulator::of(view.function(), at, value);
-        Some(if view.keeps_entries() {
-            Self::Entries(smallvec![Entry { youngest: at, accumulator }])
-        } else {
-            Self::Whole { start: view.start(), accumulator }
-        })
     }
 
     /// Adds an event (or match, or element) at `at`, if the window still holds it.
@@ -140,7 +144,7 @@ impl Series {
         }
         match self {
             Self::Whole { start, accumulator } if *start == view.start() => {
-                if keeps_last_seen(view.function()) && view.start() == i64::MIN {
+                if keeps_last_seen(view.function()) && view.slides() {
                     accumulator.forget_before(view.earliest);
                 }
                 accumulator.add(view.function(), at, value);
@@ -149,20 +153,23 @@ impl Series {
                 *start = view.start();
                 *accumulator = Accumulator::of(view.function(), at, value);
             }
+            // What was stored of an emptied window once does not tell whose it is.
+            Self::Entries(entries) if entries.is_empty() => *self = Self::begin(view, at, value),
             Self::Entries(entries) => {
-                if matches!(view.aggregate.window, Window::Over { .. }) {
+                if view.slides() {
                     entries.drain(..entries.partition_point(|entry| entry.youngest < view.earliest));
                 }
                 let is_new = insert(entries, view.function(), at, value);
-                match entries.len() {
-                    0..=INSTANTS_MAX => {}
-                    _ if !view.is_shared => merge(entries, view.function()),
-                    length if is_new && length.is_multiple_of(MERGED_AT_ONCE) => merge_older(entries, view.function()),
-                    _ => {}
+                let instants = entries.iter().map(|entry| entry.youngest);
+                if let Some(buckets) = is_new.then(|| merge(instants, view.is_shared)).flatten() {
+                    *entries = merged(entries, &buckets, view.function());
                 }
-                if view.function() == Function::Top {
-                    thin_out(entries);
+            }
+            Self::Counts(counts) => {
+                if view.slides() {
+                    counts.forget_before(view.earliest);
                 }
+                counts.add(at, value, view.is_shared);
             }
         }
     }
@@ -180,6 +187,7 @@ impl Series {
             Self::Entries(entries) => {
                 entries.drain(..entries.partition_point(|entry| entry.youngest < anchor));
             }
+            Self::Counts(counts) => counts.forget_before(anchor),
             Self::Whole { accumulator, .. } => accumulator.forget_before(anchor),
         }
     }
@@ -194,6 +202,7 @@ impl Series {
             }
             Self::Whole { .. } => false,
             Self::Entries(_) => self.live(view).is_empty(),
+            Self::Counts(counts) => counts.since(view.earliest).is_empty(),
         }
     }
 
@@ -206,8 +215,8 @@ impl Series {
                 Reading { value: value_of_nothing(function), until: i64::MAX }
             }
             Self::Whole { accumulator, .. } if keeps_last_seen(function) => {
-                let oldest = accumulator.last_seen().filter(|at| *at >= view.earliest).min();
-                let until = oldest.map_or(i64::MAX, |oldest| view.leaves_at(oldest));
+                let oldest = || accumulator.last_seen().filter(|at| *at >= view.earliest).min();
+                let until = view.passes().then(oldest).flatten().map_or(i64::MAX, |oldest| view.leaves_at(oldest));
                 Reading { value: accumulator.value_since(function, view.earliest), until }
             }
             Self::Whole { accumulator, .. } => Reading { value: accumulator.value(function), until: view.period_end },
@@ -215,6 +224,11 @@ impl Series {
                 let live = self.live(view);
                 let until = live.first().map_or(i64::MAX, |oldest| view.leaves_at(oldest.youngest));
                 Reading { value: total(live, function), until }
+            }
+            Self::Counts(counts) => {
+                let oldest = counts.since(view.earliest).first();
+                let until = oldest.map_or(i64::MAX, |oldest| view.leaves_at(oldest.youngest));
+                Reading { value: counts.tally(view.earliest).most_frequent().clone(), until }
             }
         }
     }
@@ -226,15 +240,13 @@ impl Series {
         let function = view.function();
         match self {
             Self::Whole { accumulator: Accumulator::Hashes(hashes), start } if *start == view.start() => {
-                let mut seen: Vec<i64> =
-                    hashes.seen.iter().map(|(_, at)| *at).filter(|at| *at >= view.earliest).collect();
-                let holds_of = |n_left: usize| holds(&hashes.count_of(n_left));
-                let holds_now = holds_of(seen.len());
-                let turning = (1..=seen.len()).find(|n_gone| holds_of(seen.len() - n_gone) != holds_now);
-                let turning = turning.map(|n_gone| *seen.select_nth_unstable(n_gone - 1).1);
-                (holds_now, turning.map_or(i64::MAX, |at| view.leaves_at(at)))
+                seen_hold_until(hashes, view, |count| holds(&Value::Number(count.into())))
             }
             Self::Entries(_) => self.entries_hold_until(view, holds),
+            Self::Counts(counts) => {
+                let (holds_now, turning) = counts.tally(view.earliest).turning(holds);
+                (holds_now, turning.map_or(i64::MAX, |youngest| view.leaves_at(youngest)))
+            }
             Self::Whole { .. } => {
                 let Reading { value, until } = self.read(view);
                 let holds_now = holds(&value);
@@ -244,9 +256,14 @@ impl Series {
         }
     }
 
-    /// The same of a count, which is quickly counted down.
+    /// The same of a count or a number of different values, which is quickly counted down.
     #[must_use]
     pub fn count_holds_until(&self, view: &View<'_>, holds: impl Fn(u64) -> bool) -> (bool, i64) {
+        if let Self::Whole { accumulator: Accumulator::Hashes(hashes), start } = self
+            && *start == view.start()
+        {
+            return seen_hold_until(hashes, view, holds);
+        }
         if let Self::Whole { start, accumulator } = self {
             let count = if *start == view.start() { accumulator.count() } else { 0 };
             let matters = view.period_end < i64::MAX && count > 0 && holds(count) != holds(0);
@@ -267,11 +284,6 @@ impl Series {
     fn entries_hold_until(&self, view: &View<'_>, holds: impl Fn(&Value) -> bool) -> (bool, i64) {
         let function = view.function();
         let live = self.live(view);
-        let leaves_at = |n_gone: usize| view.leaves_at(live[n_gone - 1].youngest);
-        if function == Function::Top {
-            let (holds_now, turning) = Tally::of(live).turning(live, holds);
-            return (holds_now, turning.map_or(i64::MAX, leaves_at));
-        }
         // From the youngest to the oldest: what is left when all older ones have gone.
         let mut left = SmallVec::<[bool; INSTANTS_MAX + 1]>::new();
         let mut rest: Option<Accumulator> = None;
@@ -285,7 +297,7 @@ impl Series {
         }
         let holds_now = left.pop().unwrap_or_default();
         let turning = left.iter().rev().position(|holds_then| *holds_then != holds_now);
-        (holds_now, turning.map_or(i64::MAX, |place| leaves_at(place + 1)))
+        (holds_now, turning.map_or(i64::MAX, |place| view.leaves_at(live[place].youngest)))
     }
 
     /// The entries the window holds, oldest first.
@@ -295,11 +307,22 @@ impl Series {
     }
 }
 
+fn seen_hold_until(hashes: &Hashes, view: &View<'_>, holds: impl Fn(u64) -> bool) -> (bool, i64) {
+    let holds_of = |n_left: usize| holds(hashes.count_of(n_left));
+    if !view.passes() {
+        return (holds_of(hashes.n_since(view.earliest)), i64::MAX);
+    }
+    let mut seen: Vec<i64> = hashes.since(view.earliest).collect();
+    let holds_now = holds_of(seen.len());
+    let turning = (1..=seen.len()).find(|n_gone| holds_of(seen.len() - n_gone) != holds_now);
+    let turning = turning.map(|n_gone| *seen.select_nth_unstable(n_gone - 1).1);
+    (holds_now, turning.map_or(i64::MAX, |at| view.leaves_at(at)))
+}
+
 fn total(entries: &[Entry], function: Function) -> Value {
     match entries {
         [] => value_of_nothing(function),
         [only] => only.accumulator.value(function),
-        entries if function == Function::Top => Tally::of(entries).most_frequent(),
         entries if function == Function::Count => {
             Value::Number(Decimal::from(entries.iter().map(|entry| entry.accumulator.count()).sum::<u64>()))
         }
@@ -329,69 +352,14 @@ fn insert(entries: &mut Entries, function: Function, at: i64, value: &Value) -> 
     }
 }
 
-/// Leaves of each entry its most frequent values, where a window of `top` holds more than are told apart exactly, and so many
-/// that counting them would keep everybody else waiting.
-fn thin_out(entries: &mut [Entry]) {
-    let n_values: usize = entries.iter().map(|entry| entry.accumulator.n_values()).sum();
-    if n_values > WINDOW_VALUES_MAX && Tally::of(entries).n_values() > TOP_VALUES_MAX {
-        for entry in entries {
-            entry.accumulator.keep_most_frequent(WINDOW_VALUES_MAX / 2 / INSTANTS_MAX);
-        }
-    }
-}
-
-/// Merges instants into equal buckets of the smallest power-of-two number of milliseconds that leaves few enough.
-fn merge(entries: &mut Entries, function: Function) {
-    let buckets = |shift: u32| {
-        let mut count = 1;
-        for pair in entries.windows(2) {
-            count += usize::from(pair[0].youngest >> shift != pair[1].youngest >> shift);
-        }
-        count
-    };
-    let shift = (1..i64::BITS).find(|shift| buckets(*shift) <= BUCKETS_MAX).unwrap_or(i64::BITS - 1);
-    let mut merged = Entries::with_capacity(BUCKETS_MAX);
-    for entry in entries.drain(..) {
+/// Entries in buckets, of each of which the youngest instant is given.
+fn merged(entries: &mut Entries, buckets: &[i64], function: Function) -> Entries {
+    let mut merged = Entries::with_capacity(INSTANTS_MAX);
+    for (entry, youngest) in entries.drain(..).zip(buckets) {
         match merged.last_mut() {
-            Some(bucket) if bucket.youngest >> shift == entry.youngest >> shift => {
-                bucket.youngest = entry.youngest;
-                bucket.accumulator.append(function, &entry.accumulator);
-            }
-            _ => merged.push(entry),
+            Some(bucket) if bucket.youngest == *youngest => bucket.accumulator.append(function, &entry.accumulator),
+            _ => merged.push(Entry { youngest: *youngest, ..entry }),
         }
     }
-    *entries = merged;
-}
-
-/// The same where windows of several lengths look at one state. None of them sees wider buckets than it would have of its
-/// own, so they get wider with age; and as many of the youngest instants as a window is exact with stay by themselves.
-fn merge_older(entries: &mut Entries, function: Function) {
-    let mut shift = 0;
-    // Of how many neighbours, from the youngest on, each bit is the highest they differ in.
-    let mut highest_bits = [0_usize; u64::BITS as usize];
-    let mut n_buckets = 1;
-    let mut merged = Entries::with_capacity(entries.len());
-    let mut bucket_shift = 0;
-    let mut younger: Option<i64> = None;
-    for (n_younger, entry) in entries.drain(..).rev().enumerate() {
-        let highest_bit = |other: i64| (other ^ entry.youngest).cast_unsigned().checked_ilog2();
-        if let Some(bit) = younger.replace(entry.youngest).and_then(highest_bit) {
-            highest_bits[bit as usize] += 1;
-            n_buckets += usize::from(bit >= shift);
-        }
-        while n_buckets > BUCKETS_MAX {
-            n_buckets -= highest_bits[shift as usize];
-            shift += 1;
-        }
-        let joins = |bucket: &&mut Entry| highest_bit(bucket.youngest).is_none_or(|bit| bit < bucket_shift);
-        if let Some(bucket) = merged.last_mut().filter(|_| n_younger > INSTANTS_MAX).filter(joins) {
-            let younger = std::mem::replace(&mut bucket.accumulator, entry.accumulator);
-            bucket.accumulator.append(function, &younger);
-        } else {
-            bucket_shift = shift;
-            merged.push(entry);
-        }
-    }
-    merged.reverse();
-    *entries = merged;
+    merged
 }

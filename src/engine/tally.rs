@@ -1,139 +1,139 @@
-//! How often each value is in a window, for `top`: counted without copying values, and counted down as they leave.
+//! How often each value is in a window, for `top`: counted by numbers, and counted down as they leave.
 
-use std::collections::BinaryHeap;
+use smallvec::{SmallVec, smallvec};
 
-use hashbrown::HashMap;
-
-use super::accumulator::Accumulator;
-use super::series::Entry;
+use super::counts::Sighting;
 use super::value::Value;
-use super::values::Seen;
 
-/// Up to so many values a look at each is faster than a hash of one, or keeping them in order.
+/// Most windows have no more different values.
 const FEW: usize = 16;
 
 /// The counts of a window's values.
-pub(super) struct Tally<'e> {
-    counts: Vec<Candidate<'e>>,
-    /// The place among the counts of each value of each entry, in order.
-    places: Vec<usize>,
-    /// How the counts stood when they were put here, greatest first; a count that fell meanwhile is put back when its turn
-    /// comes. Empty where there are few.
-    ranks: BinaryHeap<Rank>,
+pub(super) struct Tally<'c> {
+    values: &'c [Value],
+    sightings: &'c [Sighting],
+    /// By number.
+    totals: SmallVec<[Total; FEW]>,
 }
 
-struct Candidate<'e> {
-    value: &'e Value,
+/// The greatest wins: the most frequent, and of those seen equally often the latest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Total {
     count: u64,
     /// Greater the more recently it was seen.
     recency: usize,
 }
 
-/// The greatest wins: the most frequent, and of those seen equally often the latest.
-type Rank = (u64, usize, usize);
-
-impl<'e> Tally<'e> {
-    /// Counts a window's entries, oldest first.
-    pub(super) fn of(entries: &'e [Entry]) -> Self {
-        let n_seen = entries.iter().map(|entry| values_of(entry).len()).sum::<usize>();
-        let mut counts: Vec<Candidate<'e>> = Vec::with_capacity(n_seen.min(FEW));
-        let mut places = Vec::with_capacity(n_seen);
-        let mut by_value: HashMap<&'e Value, usize> = HashMap::new();
-        for (recency, seen) in entries.iter().flat_map(values_of).enumerate() {
-            let known = if counts.len() <= FEW {
-                counts.iter().position(|count| *count.value == seen.value)
-            } else {
-                by_value.get(&seen.value).copied()
-            };
-            let place = known.unwrap_or_else(|| {
-                counts.push(Candidate { value: &seen.value, count: 0, recency });
-                counts.len() - 1
-            });
-            if known.is_none() && counts.len() == FEW + 1 {
-                by_value.reserve(n_seen);
-                by_value.extend(counts.iter().enumerate().map(|(place, count)| (count.value, place)));
-            } else if known.is_none() && counts.len() > FEW {
-                by_value.insert(&seen.value, place);
-            }
-            counts[place].count += seen.count;
-            counts[place].recency = recency;
-            places.push(place);
+impl<'c> Tally<'c> {
+    /// Counts sightings, oldest first, of these values.
+    pub(super) fn of(values: &'c [Value], sightings: &'c [Sighting]) -> Self {
+        let mut totals = smallvec![Total::default(); values.len()];
+        for (recency, sighting) in sightings.iter().enumerate() {
+            let total: &mut Total = &mut totals[sighting.number as usize];
+            total.count += u64::from(sighting.count);
+            total.recency = recency;
         }
-        let mut ranks = BinaryHeap::new();
-        if counts.len() > FEW {
-            ranks.extend(counts.iter().enumerate().map(|(place, count)| count.rank(place)));
-        }
-        Self { counts, places, ranks }
-    }
-
-    /// How many different values there are.
-    pub(super) fn n_values(&self) -> usize {
-        self.counts.len()
+        Self { values, sightings, totals }
     }
 
     /// The most frequent value, the most recently seen winning a tie.
-    pub(super) fn most_frequent(&self) -> Value {
-        let first = self.ranks.peek().map(|(_, _, place)| *place).or_else(|| self.winner_of_few());
-        first.map_or(Value::Unknown, |place| self.counts[place].value.clone())
+    pub(super) fn most_frequent(&self) -> &'c Value {
+        let seen = self.values.iter().zip(&self.totals).filter(|(_, total)| total.count > 0);
+        seen.max_by_key(|(_, total)| **total).map_or(&Value::Unknown, |(value, _)| value)
     }
 
-    fn winner_of_few(&self) -> Option<usize> {
-        let counts = self.counts.iter().enumerate().filter(|(_, count)| count.count > 0);
-        counts.max_by_key(|(_, count)| (count.count, count.recency)).map(|(place, _)| place)
-    }
-
-    fn winner(&mut self) -> Option<usize> {
-        if self.counts.len() <= FEW {
-            return self.winner_of_few();
+    /// Whether `holds` of the most frequent value, and the instant or bucket that turns that by leaving, if it is the oldest
+    /// first.
+    pub(super) fn turning(mut self, holds: impl Fn(&Value) -> bool) -> (bool, Option<i64>) {
+        let holds_now = holds(self.most_frequent());
+        let keeps = |value: &Value| holds(value) == holds_now;
+        let mut contest =
+            Contest { keeps: self.values.iter().map(keeps).collect(), keeper: 0, rival: Total::default() };
+        contest.rival = contest.greatest_rival(&self.totals);
+        let of_nothing = keeps(&Value::Unknown);
+        if of_nothing && contest.rival.count == 0 {
+            return (holds_now, None);
         }
-        while let Some((count, _, place)) = self.ranks.pop() {
-            let now = &self.counts[place];
-            if now.count > 0 {
-                self.ranks.push(now.rank(place));
+        for gone in self.sightings.chunk_by(|one, other| one.youngest == other.youngest) {
+            for sighting in gone {
+                self.totals[sighting.number as usize].count -= u64::from(sighting.count);
             }
-            if now.count == count {
-                return Some(place);
-            }
-        }
-        None
-    }
-
-    /// Whether `holds` of the most frequent value, and how many entries, oldest first, must leave to turn that.
-    pub(super) fn turning(mut self, entries: &[Entry], holds: impl Fn(&Value) -> bool) -> (bool, Option<usize>) {
-        let value = |tally: &Self, winner: Option<usize>| {
-            winner.map_or(holds(&Value::Unknown), |place| holds(tally.counts[place].value))
-        };
-        let mut winner = self.winner();
-        let holds_now = value(&self, winner);
-        let places = std::mem::take(&mut self.places);
-        let mut places = places.into_iter();
-        for (n_gone, entry) in (1..).zip(entries) {
-            let mut winner_lost = false;
-            for (seen, place) in values_of(entry).iter().zip(&mut places) {
-                self.counts[place].count -= seen.count;
-                winner_lost |= winner == Some(place);
-            }
-            // The others only get fewer, so the winner stays the winner until one of its own leaves.
-            if winner_lost {
-                winner = self.winner();
-                if value(&self, winner) != holds_now {
-                    return (holds_now, Some(n_gone));
-                }
+            if !(contest.is_kept(&self.totals) || of_nothing && contest.rival.count == 0) {
+                return (holds_now, gone.first().map(|sighting| sighting.youngest));
             }
         }
         (holds_now, None)
     }
 }
 
-impl Candidate<'_> {
-    fn rank(&self, place: usize) -> Rank {
-        (self.count, self.recency, place)
+/// The values that keep a condition as it is while one of them is the most frequent, against those that would turn it. Who
+/// wins need not be known, only on which side; and as values leave, all of them only get fewer.
+struct Contest {
+    /// By number, whether the value keeps it.
+    keeps: SmallVec<[bool; FEW]>,
+    /// The first keeper that is greater than the rival, or none is.
+    keeper: usize,
+    /// At least as great as the greatest of those that turn it.
+    rival: Total,
+}
+
+impl Contest {
+    /// Whether a keeper is greater than all rivals.
+    fn is_kept(&mut self, totals: &[Total]) -> bool {
+        loop {
+            let wins = |(total, keeps): (&Total, &bool)| *keeps && total.count > 0 && *total > self.rival;
+            let sides = totals.iter().zip(&self.keeps).skip(self.keeper);
+            let n_weaker = sides.take_while(|side| !wins(*side)).count();
+            self.keeper += n_weaker;
+            if self.keeper < totals.len() {
+                return true;
+            }
+            let rival = self.greatest_rival(totals);
+            if std::mem::replace(&mut self.rival, rival) == rival {
+                return false;
+            }
+            self.keeper = 0;
+        }
+    }
+
+    fn greatest_rival(&self, totals: &[Total]) -> Total {
+        let rivals = totals.iter().zip(&self.keeps).filter(|(total, keeps)| !**keeps && total.count > 0);
+        rivals.map(|(total, _)| *total).max().unwrap_or_default()
     }
 }
 
-fn values_of(entry: &Entry) -> &[Seen] {
-    match &entry.accumulator {
-        Accumulator::Values(values) => values.as_slice(),
-        _ => &[],
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rust_decimal::Decimal;
+
+    use super::*;
+    use crate::engine::counts::Counts;
+
+    /// Counts again whenever something has gone.
+    fn counted_anew(counts: &Counts, holds: impl Fn(&Value) -> bool) -> (bool, Option<i64>) {
+        let holds_from = |earliest: i64| holds(counts.tally(earliest).most_frequent());
+        let holds_now = holds_from(0);
+        let turns = |youngest: &i64| holds_from(youngest + 1) != holds_now;
+        (holds_now, counts.sightings().iter().map(|sighting| sighting.youngest).find(turns))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1024, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_instant_that_turns_it_is_found_without_counting_anew(
+            seen in prop::collection::vec((0..20_i64, 1..40_i64), 0..200),
+            bound in 1..40,
+        ) {
+            let mut counts = Counts::default();
+            for (number, (at, value)) in (0..).zip(&seen) {
+                counts.add(number / 3 + at, &Value::Number(Decimal::from(*value % 7 * value)), false);
+            }
+            let holds = |value: &Value| value.position().is_some_and(|number| number >= Decimal::from(bound));
+            for holds in [&holds as &dyn Fn(&Value) -> bool, &|value| !holds(value)] {
+                prop_assert_eq!(counts.tally(0).turning(holds), counted_anew(&counts, holds));
+            }
+        }
     }
 }

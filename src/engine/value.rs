@@ -39,8 +39,9 @@ impl fmt::Display for Type {
 
 /// A value, or the absence of one.
 ///
-/// Cheap to clone: short texts are inline, lists are shared.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+/// Cheap to clone: short texts are inline, lists are shared. Their order is there to search by; what definitions compare has
+/// [`order`](Self::order).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Value {
     /// A missing field or trait, or what has no answer (an average over nothing, a division by zero).
     #[default]

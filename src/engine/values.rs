@@ -1,7 +1,5 @@
 //! Different values and how often each was seen, for `top` and `list`.
 
-use hashbrown::HashMap;
-
 use super::catalog::Function;
 use super::customer::insert;
 use super::value::Value;
@@ -74,16 +72,6 @@ impl Values {
         }
     }
 
-    /// Adds values that were all seen later.
-    pub(super) fn append(&mut self, function: Function, later: &[Seen]) {
-        self.change(|values| append(values, function, later));
-    }
-
-    /// Leaves at most so many values: the most frequent, and of those seen equally often the latest.
-    pub(super) fn keep_most_frequent(&mut self, n_kept: usize) {
-        self.change(|values| keep_most_frequent(values, n_kept));
-    }
-
     /// Forgets values that were seen last before `earliest`.
     pub(super) fn forget_before(&mut self, earliest: i64) {
         if self.as_slice().iter().any(|seen| seen.at < earliest) {
@@ -132,34 +120,4 @@ fn make_room(values: &mut Vec<Seen>, function: Function, seen: &mut Seen) {
             seen.count += values.remove(rarest).count;
         }
     }
-}
-
-fn append(values: &mut Vec<Seen>, function: Function, later: &[Seen]) {
-    if later.len() < 8 {
-        return later.iter().for_each(|seen| see(values, function, seen.clone()));
-    }
-    let again: HashMap<&Value, usize> = later.iter().enumerate().map(|(place, seen)| (&seen.value, place)).collect();
-    let mut appended = later.to_vec();
-    values.retain(|seen| match again.get(&seen.value) {
-        Some(place) => {
-            appended[*place].count += seen.count;
-            false
-        }
-        None => true,
-    });
-    values.append(&mut appended);
-    keep_most_frequent(values, TOP_VALUES_MAX);
-}
-
-/// Leaves at most so many values: the most frequent, and of those seen equally often the latest.
-fn keep_most_frequent(values: &mut Vec<Seen>, n_kept: usize) {
-    let Some(n_surplus) = values.len().checked_sub(n_kept).filter(|n_surplus| *n_surplus > 0) else { return };
-    let mut ranks: Vec<(u64, usize)> = values.iter().enumerate().map(|(place, seen)| (seen.count, place)).collect();
-    let (_, last_out, _) = ranks.select_nth_unstable(n_surplus - 1);
-    let last_out = *last_out;
-    let mut place = 0;
-    values.retain(|seen| {
-        place += 1;
-        (seen.count, place - 1) > last_out
-    });
 }

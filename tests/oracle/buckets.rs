@@ -1,7 +1,7 @@
 //! A window that holds more instants than are kept apart: nothing leaves early, and nothing stays longer than the width of a
 //! bucket (`segments.md` section 4). The naive evaluator keeps every event, so this is held against bounds instead of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -17,12 +17,14 @@ use crate::random::Random;
 const START: i64 = 1_767_225_600_000;
 /// What the window's count and sum are compared with.
 const STEPS: [i64; 12] = [1, 2, 3, 10, 50, 100, 127, 128, 129, 200, 400, 1_000];
+/// As much as an event may count in a sum.
+const TOTAL_MAX: usize = 3;
 
 /// An event: when it happened, when the engine had it, and how much it counts in a sum.
 struct Event {
     at: i64,
     known_at: i64,
-    total: i64,
+    total: usize,
 }
 
 struct History {
@@ -46,16 +48,19 @@ impl History {
                 now += upto(random, pace);
                 now
             };
-            events.push(Event { at, known_at: now, total: 1 + upto(random, 2) });
+            events.push(Event { at, known_at: now, total: random.between(1, TOTAL_MAX) });
         }
         let parts = if random.percent(40) { vec![1] } else { vec![1, 3, 12, 60] };
         Self { window_ms, parts, events }
     }
 
-    /// The sum over what a window of that length holds at an instant.
-    fn sum(&self, length_ms: i64, now: i64, of: impl Fn(&Event) -> i64) -> i64 {
-        let inside = |event: &&Event| event.known_at <= now && now < event.at + length_ms;
-        self.events.iter().filter(inside).map(of).sum()
+    /// How many events of each total a window of that length holds at an instant.
+    fn totals(&self, length_ms: i64, now: i64) -> Totals {
+        let mut totals = [0; TOTAL_MAX];
+        for Event { total, .. } in self.events.iter().filter(|e| e.known_at <= now && now < e.at + length_ms) {
+            totals[total - 1] += 1;
+        }
+        totals
     }
 
     /// No bucket of a window is wider: so wide, they are few enough whatever the window holds. Nothing is merged that never
@@ -74,9 +79,13 @@ impl History {
         for part in &self.parts {
             let window_s = self.window_ms / 1_000 / part;
             for step in STEPS {
-                writeln!(set, "  - {{name: count_{part}_{step}, when: count(purchase over {window_s}s) >= {step}}}")
+                writeln!(set, "  - {{name: count_{step}_{part}, when: count(purchase over {window_s}s) >= {step}}}")
                     .expect("as prepared");
-                writeln!(set, "  - {{name: sum_{part}_{step}, when: sum(purchase.total over {window_s}s) >= {step}}}")
+                writeln!(set, "  - {{name: sum_{step}_{part}, when: sum(purchase.total over {window_s}s) >= {step}}}")
+                    .expect("as prepared");
+            }
+            for total in 1..=TOTAL_MAX {
+                writeln!(set, "  - {{name: top_{total}_{part}, when: top(purchase.total over {window_s}s) = {total}}}")
                     .expect("as prepared");
             }
         }
@@ -85,38 +94,66 @@ impl History {
         changes_of(set, self.events.iter().map(fields), end)
     }
 
-    /// Whether the step was reached at an instant, as the changes tell.
-    fn is_in(changes: &[Change], segment: &str, now: i64) -> bool {
-        let last = changes.iter().rfind(|change| &*change.segment == segment && change.at <= now);
-        last.is_some_and(|change| change.entered)
-    }
-
     /// Looks at every change, just before it, and at some instants between.
     fn check(&self, random: &mut Random, seed: u64) {
         let changes = self.changes();
+        let mut by_segment: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
+        for change in &changes {
+            by_segment.entry(&change.segment).or_default().push(change);
+        }
+        let is_in = |segment: &str, now: i64| {
+            let changes = by_segment.get(segment).map_or(&[][..], Vec::as_slice);
+            let last = changes.partition_point(|change| change.at <= now).checked_sub(1);
+            last.is_some_and(|last| changes[last].entered)
+        };
         let end = self.events.last().expect("as prepared").known_at + 2 * self.window_ms;
         let flips = changes.iter().flat_map(|change| [change.at - 1, change.at]);
         let probes: Vec<i64> = flips.chain((0..50).map(|_| START + upto(random, end - START))).collect();
-        for (part, (name, of)) in self.parts.iter().flat_map(|part| OF.map(|of| (part, of))) {
+        for part in &self.parts {
             let window_ms = self.window_ms / 1_000 / part * 1_000;
-            let width_max = self.width_max(window_ms);
+            let longest_ms = window_ms + self.width_max(window_ms);
             for now in probes.iter().copied() {
-                let least = self.sum(window_ms, now, of);
-                let most = self.sum(window_ms + width_max, now, of);
-                for step in STEPS {
-                    let is_in = Self::is_in(&changes, &format!("{name}_{part}_{step}"), now);
-                    let said = format!("seed {seed}: {name} >= {step} at {now} of a window of {window_ms} ms");
-                    assert!(is_in || least < step, "{said}: something left early, there are {least}");
-                    assert!(!is_in || most >= step, "{said}: something stayed too long, there are at most {most}");
-                }
+                let is_in = |segment: String| is_in(&format!("{segment}_{part}"), now);
+                let [least, most] = [window_ms, longest_ms].map(|length_ms| self.totals(length_ms, now));
+                let said = format!("seed {seed}: at {now} of a window of {window_ms} ms");
+                check_steps(is_in, &least, &most, &said);
+                check_most_frequent(is_in, &least, &most, &said);
             }
         }
     }
 }
 
-/// How much an event is of what is compared.
-type Of = fn(&Event) -> i64;
-const OF: [(&str, Of); 2] = [("count", |_| 1), ("sum", |event| event.total)];
+/// How many events there are of each total, from 1.
+type Totals = [i64; TOTAL_MAX];
+
+/// What is compared.
+type Of = fn(&Totals) -> i64;
+const OF: [(&str, Of); 2] =
+    [("count", |totals| totals.iter().sum()), ("sum", |totals| (1..).zip(totals).map(|(total, n)| total * n).sum())];
+
+fn check_steps(is_in: impl Fn(String) -> bool, least: &Totals, most: &Totals, said: &str) {
+    for (name, of) in OF {
+        let (least, most) = (of(least), of(most));
+        for step in STEPS {
+            let is_in = is_in(format!("{name}_{step}"));
+            assert!(is_in || least < step, "{said}: something left {name} {step} early, there are {least}");
+            assert!(
+                !is_in || most >= step,
+                "{said}: something stayed too long in {name} {step}, there are at most {most}"
+            );
+        }
+    }
+}
+
+fn check_most_frequent(is_in: impl Fn(String) -> bool, least: &Totals, most: &Totals, said: &str) {
+    let winners: Vec<usize> = (0..TOTAL_MAX).filter(|place| is_in(format!("top_{}", place + 1))).collect();
+    assert!(winners.len() <= 1, "{said}: {winners:?} are the most frequent");
+    let (most, least) = (winners.first().map_or(0, |winner| most[*winner]), least.iter().max());
+    assert!(
+        Some(&most) >= least,
+        "{said}: {winners:?} is the most frequent with at most {most}, another has {least:?}"
+    );
+}
 
 /// What happens to a customer with these events, until the end.
 fn changes_of(set: String, events: impl Iterator<Item = (i64, String)>, end: i64) -> Vec<Change> {

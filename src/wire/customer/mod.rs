@@ -14,9 +14,10 @@ use bytes::{Reader, Writer};
 use smallvec::SmallVec;
 
 use crate::engine::accumulator::{Accumulator, Hashes};
+use crate::engine::counts::{Counts, Sighting};
 use crate::engine::customer::{Customer, Dated, Standing};
 use crate::engine::pattern::{Keys, Occurrence, Occurrences, PatternState, Rank};
-use crate::engine::series::{Entry, Series};
+use crate::engine::series::{Entries, Entry, Series};
 use crate::engine::value::Value;
 use crate::engine::values::{Seen, Values};
 
@@ -284,6 +285,10 @@ fn series(w: &mut Writer, series: &Series) {
                 accumulator(w, &entry.accumulator);
             }
         }
+        Series::Counts(counts) => {
+            w.byte(2);
+            self::counts(w, counts);
+        }
     }
 }
 
@@ -295,10 +300,65 @@ fn read_series(r: &mut Reader<'_>) -> Result<Series, Unreadable> {
         }),
         1 => {
             let entry = |r: &mut Reader<'_>| Ok(Entry { youngest: r.instant()?, accumulator: read_accumulator(r)? });
-            read_few(r, entry).map(Series::Entries)
+            read_few(r, entry).map(entries_or_counts)
         }
+        2 => read_counts(r).map(Series::Counts),
         _ => Err(Unreadable),
     }
+}
+
+/// `top` had entries as well once.
+fn entries_or_counts(entries: Entries) -> Series {
+    if entries.is_empty() {
+        return Series::Entries(entries);
+    }
+    let mut counts = Counts::default();
+    for entry in &entries {
+        let Accumulator::Values(values) = &entry.accumulator else { return Series::Entries(entries) };
+        for Seen { value, count, .. } in values.as_slice() {
+            counts.append(entry.youngest, value, *count);
+        }
+    }
+    Series::Counts(counts)
+}
+
+/// Of each sighting how much later it was than the one before, and the number of its value; the lowest bit of that tells that
+/// there were several.
+fn counts(w: &mut Writer, counts: &Counts) {
+    w.length(counts.values().len());
+    counts.values().iter().for_each(|seen| value(w, seen));
+    w.length(counts.sightings().len());
+    let mut before = None;
+    for Sighting { youngest, count, number } in counts.sightings() {
+        match before.replace(*youngest) {
+            None => w.instant(*youngest),
+            Some(before) => w.unsigned(youngest.abs_diff(before)),
+        }
+        w.unsigned(u64::from(*number) << 1 | u64::from(*count > 1));
+        if *count > 1 {
+            w.unsigned((*count).into());
+        }
+    }
+}
+
+fn read_counts(r: &mut Reader<'_>) -> Result<Counts, Unreadable> {
+    let values = read_few(r, read_value)?;
+    let mut sightings = SmallVec::new();
+    let length = r.length()?;
+    sightings.reserve(length);
+    let mut before: Option<i64> = None;
+    for _ in 0..length {
+        let youngest = match before {
+            None => r.instant()?,
+            Some(before) => before.checked_add_unsigned(r.unsigned()?).ok_or(Unreadable)?,
+        };
+        before = Some(youngest);
+        let number = r.unsigned()?;
+        let count = if number & 1 == 0 { 1 } else { r.unsigned()? };
+        let small = |number: u64| u32::try_from(number).map_err(|_| Unreadable);
+        sightings.push(Sighting { youngest, count: small(count)?, number: small(number >> 1)? });
+    }
+    Counts::restored(values, sightings).ok_or(Unreadable)
 }
 
 fn accumulator(w: &mut Writer, accumulator: &Accumulator) {

@@ -98,6 +98,44 @@ fn any_number_of_values_comes_back() {
     }
 }
 
+fn customer_of(series: Series) -> Customer {
+    Customer { own_time: Some(NOON_MS), aggregates: vec![(1, series)], ..Customer::default() }
+}
+
+/// Of three sightings, two of which are in one bucket.
+fn counts() -> Counts {
+    let mut counts = Counts::default();
+    counts.append(NOON_MS - 70, &Value::text("shoes"), 1);
+    counts.append(NOON_MS - 70, &Value::text("books"), 300);
+    counts.append(NOON_MS, &Value::text("shoes"), 2);
+    counts
+}
+
+#[test]
+fn counts_come_back() {
+    let customer = customer_of(Series::Counts(counts()));
+    check(&encode(&customer), &customer);
+}
+
+#[test]
+fn the_number_of_no_value_is_damage() {
+    let mut bytes = encode(&customer_of(Series::Counts(counts())));
+    let (place, number) = bytes.iter().enumerate().rfind(|(_, byte)| **byte == 3).unwrap();
+    assert_eq!(*number, 3, "of the second value, several times");
+    bytes[place] = 5;
+    assert_eq!(decode(&bytes), Err(Unreadable));
+}
+
+#[test]
+fn what_were_entries_of_values_once_are_counts() {
+    let seen = |text, count, at| Seen { value: Value::text(text), count, at };
+    let entry = |youngest, seen| Entry { youngest, accumulator: Accumulator::Values(Values::of(seen)) };
+    let bucket = entry(NOON_MS - 70, vec![seen("shoes", 1, NOON_MS - 80), seen("books", 300, NOON_MS - 70)]);
+    let entries = [bucket, entry(NOON_MS, vec![seen("shoes", 2, NOON_MS)])];
+    let bytes = encode(&customer_of(Series::Entries(entries.into())));
+    assert_eq!(decode(&bytes), Ok(customer_of(Series::Counts(counts()))));
+}
+
 #[test]
 fn what_version_1_wrote_comes_back() {
     check(&bytes_of(OF_VERSION_1), &everything());
