@@ -93,7 +93,9 @@ impl Accumulator {
             Function::Greatest => Self::Greatest(value.clone()),
             Function::First => Self::First(at, value.clone()),
             Function::Last => Self::Last(at, value.clone()),
-            Function::Top | Function::List => Self::Values(Values::One(Seen { value: value.clone(), count: 1, at })),
+            Function::Top | Function::List => {
+                Self::Values(Values::of(vec![Seen { value: value.clone(), count: 1, at }]))
+            }
             Function::Distinct => Self::Hashes(Hashes { n_zeros: 0, seen: vec![(value.stable_hash(), at)] }),
         }
     }

@@ -3,7 +3,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::merging::{INSTANTS_MAX, merge};
+use super::merging::{INSTANTS_MAX, buckets};
 use super::tally::Tally;
 use super::value::Value;
 use super::values::TOP_VALUES_MAX;
@@ -129,7 +129,7 @@ impl Counts {
     fn merge(&mut self, is_shared: bool) {
         let mut instants: Vec<i64> = self.sightings.iter().map(|sighting| sighting.youngest).collect();
         instants.dedup();
-        let Some(youngest) = merge(instants.iter().copied(), is_shared) else { return };
+        let Some(youngest) = buckets(instants.iter().copied(), is_shared) else { return };
         let mut buckets = instants.iter().zip(youngest).rev().peekable();
         let mut merged = SmallVec::with_capacity(self.sightings.len());
         // Where each value was seen last, and where the bucket begins.

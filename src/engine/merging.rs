@@ -10,7 +10,7 @@ const MERGED_AT_ONCE: usize = 32;
 
 /// The youngest of the bucket of each of these instants, which are different and the oldest first, now that there is one more;
 /// `None` while they are to stay as they are.
-pub(super) fn merge(instants: impl ExactSizeIterator<Item = i64>, is_shared: bool) -> Option<Vec<i64>> {
+pub(super) fn buckets(instants: impl ExactSizeIterator<Item = i64>, is_shared: bool) -> Option<Vec<i64>> {
     if instants.len() <= INSTANTS_MAX || is_shared && !instants.len().is_multiple_of(MERGED_AT_ONCE) {
         return None;
     }

@@ -8,7 +8,7 @@ use super::accumulator::{Accumulator, Hashes, value_of_nothing};
 use super::calendar;
 use super::catalog::{Aggregate, Catalog, Function, Window};
 use super::counts::Counts;
-use super::merging::{INSTANTS_MAX, merge};
+use super::merging::{INSTANTS_MAX, buckets};
 use super::value::Value;
 
 /// The state of an aggregate. Absent means that nothing was ever added.
@@ -161,7 +161,7 @@ impl Series {
                 }
                 let is_new = insert(entries, view.function(), at, value);
                 let instants = entries.iter().map(|entry| entry.youngest);
-                if let Some(buckets) = is_new.then(|| merge(instants, view.is_shared)).flatten() {
+                if let Some(buckets) = is_new.then(|| buckets(instants, view.is_shared)).flatten() {
                     *entries = merged(entries, &buckets, view.function());
                 }
             }

@@ -9,9 +9,8 @@ pub const TOP_VALUES_MAX: usize = 256;
 /// The most that `list` gives.
 pub const LIST_LENGTH_MAX: usize = 100;
 
-/// A value and how it was seen. The value comes last: which of two forms [`Values`] have then takes no room of its own.
+/// A value and how it was seen.
 #[derive(Debug, Clone, PartialEq)]
-#[repr(C)]
 pub struct Seen {
     /// How often.
     pub count: u64,
@@ -21,103 +20,72 @@ pub struct Seen {
     pub value: Value,
 }
 
-/// Different values, the most recently seen last. Mostly there is one, at the instant of one event, and that needs no list
-/// somewhere else in memory.
+/// Different values, the most recently seen last.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// Just one.
-    One(Seen),
-    /// None, or several.
-    Many(Vec<Seen>),
+pub struct Values {
+    list: Vec<Seen>,
 }
 
 impl Values {
     /// These, in the order in which they were seen last.
     #[must_use]
-    pub fn of(mut values: Vec<Seen>) -> Self {
-        if values.len() == 1
-            && let Some(only) = values.pop()
-        {
-            return Self::One(only);
-        }
-        Self::Many(values)
+    pub fn of(list: Vec<Seen>) -> Self {
+        Self { list }
     }
 
     /// All of them.
     #[must_use]
     pub fn as_slice(&self) -> &[Seen] {
-        match self {
-            Self::One(seen) => std::slice::from_ref(seen),
-            Self::Many(values) => values,
+        &self.list
+    }
+
+    /// Adds a value that arrived after all that are in here, where its instant belongs: after those of the same instant.
+    pub(super) fn see(&mut self, function: Function, at: i64, value: &Value) {
+        let mut seen = Seen { value: value.clone(), count: 1, at };
+        if let Some(place) = self.list.iter().position(|other| other.value == seen.value) {
+            let other = &mut self.list[place];
+            if other.at > seen.at {
+                other.count += 1;
+                return;
+            }
+            seen.count += self.list.remove(place).count;
+        } else if function == Function::Top {
+            self.make_room(&mut seen);
+        }
+        let place = self.list.partition_point(|other| other.at <= seen.at);
+        insert(&mut self.list, place, seen);
+        if function == Function::List && self.list.len() > LIST_LENGTH_MAX {
+            self.list.remove(0);
         }
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Vec<Seen>)) {
-        let mut values = match std::mem::replace(self, Self::Many(Vec::new())) {
-            Self::One(seen) => vec![seen],
-            Self::Many(values) => values,
-        };
-        change(&mut values);
-        *self = Self::of(values);
-    }
-
-    /// Adds a value that arrived after all that are in here.
-    pub(super) fn see(&mut self, function: Function, at: i64, value: &Value) {
-        match self {
-            Self::One(seen) if seen.value == *value => {
-                seen.count += 1;
-                seen.at = seen.at.max(at);
-            }
-            _ => self.change(|values| see(values, function, Seen { value: value.clone(), count: 1, at })),
+    /// Past the limit, `top` lets a new value take over the place and the count of the rarest one (space saving, Metwally et
+    /// al. 2005): what is frequent is never lost.
+    fn make_room(&mut self, seen: &mut Seen) {
+        if self.list.len() < TOP_VALUES_MAX {
+            return;
+        }
+        let rarest = self.list.iter().enumerate().min_by_key(|(_, other)| other.count).map(|(place, _)| place);
+        if let Some(rarest) = rarest {
+            seen.count += self.list.remove(rarest).count;
         }
     }
 
     /// Forgets values that were seen last before `earliest`.
     pub(super) fn forget_before(&mut self, earliest: i64) {
-        if self.as_slice().iter().any(|seen| seen.at < earliest) {
-            self.change(|values| values.retain(|seen| seen.at >= earliest));
-        }
+        self.list.drain(..self.list.partition_point(|seen| seen.at < earliest));
     }
 
     /// The most frequent one.
     pub(super) fn most_frequent(&self) -> Value {
         // Later ones win ties: they were seen more recently.
-        let most_frequent = self.as_slice().iter().max_by_key(|seen| seen.count);
+        let most_frequent = self.list.iter().max_by_key(|seen| seen.count);
         most_frequent.map_or(Value::Unknown, |seen| seen.value.clone())
     }
 
     /// Those that were seen last at `earliest` or later, as a list.
     pub(super) fn latest_first(&self, earliest: i64) -> Value {
-        let latest = self.as_slice().iter().rev().take_while(|seen| seen.at >= earliest);
+        let latest = self.list.iter().rev().take_while(|seen| seen.at >= earliest);
         Value::List(latest.take(LIST_LENGTH_MAX).map(|seen| seen.value.clone()).collect())
-    }
-}
-
-/// Puts a value where its instant belongs, after those of the same instant.
-fn see(values: &mut Vec<Seen>, function: Function, mut seen: Seen) {
-    if let Some(place) = values.iter().position(|other| other.value == seen.value) {
-        if values[place].at > seen.at {
-            values[place].count += seen.count;
-            return;
-        }
-        seen.count += values.remove(place).count;
-    } else {
-        make_room(values, function, &mut seen);
-    }
-    let place = values.partition_point(|other| other.at <= seen.at);
-    insert(values, place, seen);
-    if function == Function::List && values.len() > LIST_LENGTH_MAX {
-        values.remove(0);
-    }
-}
-
-/// Past the limit, `top` lets a new value take over the place and the count of the rarest one (space saving, Metwally et
-/// al. 2005): what is frequent is never lost.
-fn make_room(values: &mut Vec<Seen>, function: Function, seen: &mut Seen) {
-    if function == Function::Top && values.len() >= TOP_VALUES_MAX {
-        let rarest = values.iter().enumerate().min_by_key(|(_, other)| other.count).map(|(place, _)| place);
-        if let Some(rarest) = rarest {
-            seen.count += values.remove(rarest).count;
-        }
     }
 }

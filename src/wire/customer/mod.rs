@@ -425,22 +425,16 @@ fn read_accumulator(r: &mut Reader<'_>) -> Result<Accumulator, Unreadable> {
         4 => Accumulator::Greatest(read_value(r)?),
         5 => Accumulator::First(r.instant()?, read_value(r)?),
         6 => Accumulator::Last(r.instant()?, read_value(r)?),
-        7 => Accumulator::Values(read_values(r)?),
+        7 => {
+            let seen = |r: &mut Reader<'_>| Ok(Seen { value: read_value(r)?, count: r.unsigned()?, at: r.instant()? });
+            Accumulator::Values(Values::of(read_many(r, seen)?))
+        }
         8 => Accumulator::Hashes(Hashes {
             n_zeros: u32::try_from(r.unsigned()?).map_err(|_| Unreadable)?,
             seen: read_many(r, |r| Ok((r.hash()?, r.instant()?)))?,
         }),
         _ => return Err(Unreadable),
     })
-}
-
-fn read_values(r: &mut Reader<'_>) -> Result<Values, Unreadable> {
-    let seen = |r: &mut Reader<'_>| Ok(Seen { value: read_value(r)?, count: r.unsigned()?, at: r.instant()? });
-    if r.bytes.first() == Some(&1) {
-        r.byte()?;
-        return seen(r).map(Values::One);
-    }
-    read_many(r, seen).map(Values::of)
 }
 
 fn value(w: &mut Writer, value_: &Value) {
