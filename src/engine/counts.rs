@@ -8,7 +8,7 @@ use super::tally::Tally;
 use super::value::Value;
 use super::values::TOP_VALUES_MAX;
 
-/// A window keeps at most this many sightings, once it is not exact any more.
+/// A window keeps at most this many sightings, if they are of more values than are told apart exactly.
 const SIGHTINGS_MAX: usize = 4_096;
 
 /// The counts of a window's values.
@@ -16,7 +16,8 @@ const SIGHTINGS_MAX: usize = 4_096;
 pub struct Counts {
     /// The different values in order, each of which was seen; a place is a number.
     values: SmallVec<[Value; 2]>,
-    /// Oldest first; those of one instant, or of one bucket, in the order in which they were seen last.
+    /// Oldest first; those of one instant in the order in which they were seen last, and those of one bucket as they were before
+    /// they were merged.
     sightings: SmallVec<[Sighting; 2]>,
 }
 
@@ -78,11 +79,11 @@ impl Counts {
     }
 
     /// Adds a value that arrived after all that are in here, though it may have been seen before.
-    pub(super) fn add(&mut self, at: i64, value: &Value, is_shared: bool) {
+    pub(super) fn add(&mut self, at: i64, value: &Value) {
         let number = self.number_of(value);
         let is_new = self.see(at, number);
         if is_new && self.sightings.len() > INSTANTS_MAX {
-            self.merge(is_shared);
+            self.merge();
         }
         if self.sightings.len() > SIGHTINGS_MAX && self.values.len() > TOP_VALUES_MAX {
             self.thin_out();
@@ -126,10 +127,10 @@ impl Counts {
         start == end
     }
 
-    fn merge(&mut self, is_shared: bool) {
+    fn merge(&mut self) {
         let mut instants: Vec<i64> = self.sightings.iter().map(|sighting| sighting.youngest).collect();
         instants.dedup();
-        let Some(youngest) = buckets(instants.iter().copied(), is_shared) else { return };
+        let Some(youngest) = buckets(instants.iter().copied(), false) else { return };
         let mut buckets = instants.iter().zip(youngest).rev().peekable();
         let mut merged = SmallVec::with_capacity(self.sightings.len());
         // Where each value was seen last, and where the bucket begins.
@@ -152,18 +153,20 @@ impl Counts {
         self.sightings = merged;
     }
 
-    /// Leaves of each bucket its most frequent values, where a window holds more than are told apart exactly, and so many that
-    /// counting them would keep everybody else waiting.
+    /// Leaves of each bucket the values that are most frequent in the window, where it holds more than are told apart exactly, and
+    /// so many that counting them would keep everybody else waiting.
     fn thin_out(&mut self) {
+        let tally = self.tally(i64::MIN);
         let mut kept = SmallVec::with_capacity(SIGHTINGS_MAX);
         for bucket in self.sightings.chunk_by(|one, other| one.youngest == other.youngest) {
-            let mut places: Vec<usize> = (0..bucket.len()).collect();
-            if let Some(n_out) = bucket.len().checked_sub(SIGHTINGS_MAX / 2 / INSTANTS_MAX).filter(|n_out| *n_out > 0) {
-                places.select_nth_unstable_by_key(n_out, |place| (bucket[*place].count, *place));
-                places.drain(..n_out);
-                places.sort_unstable();
+            let mut ranks: Vec<_> =
+                bucket.iter().enumerate().map(|(place, seen)| (tally.total(seen.number), place)).collect();
+            if let Some(n_out) = ranks.len().checked_sub(SIGHTINGS_MAX / 2 / INSTANTS_MAX).filter(|n_out| *n_out > 0) {
+                ranks.select_nth_unstable(n_out);
+                ranks.drain(..n_out);
+                ranks.sort_unstable_by_key(|(_, place)| *place);
             }
-            kept.extend(places.into_iter().map(|place| bucket[place]));
+            kept.extend(ranks.into_iter().map(|(_, place)| bucket[place]));
         }
         self.sightings = kept;
         self.forget_unseen();

@@ -1,7 +1,9 @@
 //! From an event to the aggregates and patterns it counts in.
 
-use super::catalog::{AggregateId, Catalog, EventTypeId, Feed, Function, PatternId, Side, Slot, Target, Window};
-use super::customer::{Customer, entry, find, find_mut, insert};
+use super::catalog::{
+    Aggregate, AggregateId, Catalog, EventTypeId, Feed, Function, PatternId, Side, Slot, Target, Window,
+};
+use super::customer::{Customer, entry, find, insert};
 use super::families::{Families, Touched};
 use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
 use super::record::EventFields;
@@ -77,13 +79,20 @@ impl Intake<'_> {
             return;
         }
         let aggregate = &self.catalog.aggregates[id.index()];
-        let view = View { is_shared: family.is_shared, ..View::new(self.catalog, aggregate, self.bounds.now, None) };
+        let kept_from = self.kept_from(aggregate);
+        let view = View::new(self.catalog, aggregate, self.bounds.now, kept_from);
+        let view = View { is_shared: family.is_shared, ..view };
         let aggregates = &mut self.customer.aggregates;
         match aggregates.binary_search_by_key(&aggregate.key, |(key, _)| *key) {
             Ok(place) if aggregates[place].1.ignores(&view, at, value) => {}
             Ok(place) => {
-                self.touched.note(self.catalog, self.families, family_id, Some(&aggregates[place].1));
-                aggregates[place].1.add(&view, at, value);
+                let series = &mut aggregates[place].1;
+                self.touched.note(self.catalog, self.families, family_id, Some(series));
+                if let Some(kept_from) = kept_from {
+                    // Or it might share a bucket with what counts.
+                    series.forget_before(kept_from);
+                }
+                series.add(&view, at, value);
             }
             Err(place) => {
                 let Some(series) = Series::first(&view, at, value) else { return };
@@ -91,21 +100,19 @@ impl Intake<'_> {
                 insert(aggregates, place, (aggregate.key, series));
             }
         }
-        if let Window::SinceAnchor { anchor } = aggregate.window {
-            self.forget_before_anchor(aggregate.key, anchor);
-        }
     }
 
-    /// The last event of a kind only moves on, so what lies before it never counts again.
-    fn forget_before_anchor(&mut self, key: u64, anchor: AggregateId) {
+    /// Before which nothing counts again, for windows since the last event of a kind, which only moves on.
+    fn kept_from(&self, aggregate: &Aggregate) -> Option<i64> {
+        let Window::SinceAnchor { anchor } = aggregate.window else { return None };
         let anchor = &self.catalog.aggregates[anchor.index()];
         if anchor.function != Function::Last {
-            return;
+            return None;
         }
         let view = View::new(self.catalog, anchor, self.bounds.now, None);
-        let start = find(&self.customer.aggregates, anchor.key).map(|series| series.read(&view).value);
-        if let (Some(Value::Instant(start)), Some(series)) = (start, find_mut(&mut self.customer.aggregates, key)) {
-            series.forget_before(start);
+        match find(&self.customer.aggregates, anchor.key)?.read(&view).value {
+            Value::Instant(start) => Some(start),
+            _ => None,
         }
     }
 

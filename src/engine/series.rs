@@ -169,7 +169,7 @@ impl Series {
                 if view.slides() {
                     counts.forget_before(view.earliest);
                 }
-                counts.add(at, value, view.is_shared);
+                counts.add(at, value);
             }
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Tally<'c> {
 
 /// The greatest wins: the most frequent, and of those seen equally often the latest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Total {
+pub(super) struct Total {
     count: u64,
     /// Greater the more recently it was seen.
     recency: usize,
@@ -34,6 +34,11 @@ impl<'c> Tally<'c> {
             total.recency = recency;
         }
         Self { values, sightings, totals }
+    }
+
+    /// Of one value.
+    pub(super) fn total(&self, number: u32) -> Total {
+        self.totals[number as usize]
     }
 
     /// The most frequent value, the most recently seen winning a tie.
@@ -128,7 +133,7 @@ mod tests {
         ) {
             let mut counts = Counts::default();
             for (number, (at, value)) in (0..).zip(&seen) {
-                counts.add(number / 3 + at, &Value::Number(Decimal::from(*value % 7 * value)), false);
+                counts.add(number / 3 + at, &Value::Number(Decimal::from(*value % 7 * value)));
             }
             let holds = |value: &Value| value.position().is_some_and(|number| number >= Decimal::from(bound));
             for holds in [&holds as &dyn Fn(&Value) -> bool, &|value| !holds(value)] {

@@ -4,7 +4,7 @@ use super::catalog::Function;
 use super::customer::insert;
 use super::value::Value;
 
-/// Different values that `top` tells apart exactly; past that a new one takes the place of the rarest.
+/// Different values that `top` tells apart exactly.
 pub const TOP_VALUES_MAX: usize = 256;
 /// The most that `list` gives.
 pub const LIST_LENGTH_MAX: usize = 100;

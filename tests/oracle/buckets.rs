@@ -192,3 +192,28 @@ fn the_most_frequent_of_very_many_values_is_found() {
     let said: Vec<_> = changes.iter().skip_while(|change| change.at < START + 51 * 60_000).map(|c| c.entered).collect();
     assert_eq!(said, [false], "it stays the most frequent until it leaves: {changes:?}");
 }
+
+#[test]
+fn what_is_in_every_event_stays_the_most_frequent() {
+    let set = r#"segments: [{name: s, when: 'top(purchase.items.product_id over 30d) = "again"'}]"#.to_owned();
+    let items = |number: i64| {
+        let others = (0..70).map(|place| format!(r#",{{"product_id":"p{}"}}"#, number * 70 + place));
+        format!(r#""type":"purchase","items":[{{"product_id":"again"}}{}]"#, others.collect::<String>())
+    };
+    let changes =
+        changes_of(set, (0..200).map(|number| (START + number * 60_000, items(number))), START + 200 * 60_000);
+    // Of the first event all are equally frequent, and another comes last.
+    let said: Vec<_> = changes.iter().map(|change| (change.at - START, change.entered)).collect();
+    assert_eq!(said, [(60_000, true)]);
+}
+
+#[test]
+fn what_lies_before_the_last_event_of_a_kind_is_not_in_a_bucket_with_what_follows() {
+    let set = "segments: [{name: s, when: count(click since last(purchase)) >= 2}]".to_owned();
+    let click = |number: i64| (START + number, r#""type":"click""#.to_owned());
+    let purchase = (START + 129, r#""type":"purchase""#.to_owned());
+    // The last two clicks are in one bucket of four milliseconds.
+    let events = (1..=128).map(click).chain([purchase, click(130)]);
+    let changes = changes_of(set, events, START + 1_000);
+    assert!(changes.is_empty(), "there was one click since: {changes:?}");
+}

@@ -38,6 +38,8 @@ pub struct Message {
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
     pub headers: Vec<(String, Vec<u8>)>,
+    /// When the producer had it, milliseconds since the epoch.
+    pub sent_at: i64,
 }
 
 impl Broker {
@@ -222,6 +224,7 @@ fn read_partition(consumer: &BaseConsumer, topic: &str, partition: i32) -> Vec<M
                 key: message.key().map(<[u8]>::to_vec),
                 value: message.payload().map(<[u8]>::to_vec),
                 headers: message.headers().map(headers).unwrap_or_default(),
+                sent_at: message.timestamp().to_millis().unwrap(),
             }),
             Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => return messages,
             // The goodbye of the partition that was read before.

@@ -2,8 +2,8 @@
 //!
 //! One version byte, then own time, what [`head`] tells (the deadline, the last erasure, the standings) and the other
 //! fields of [`Customer`] in order. Instants are distances from own time, lists have a length in front, names are the stable
-//! hashes of the catalog. A new field goes at the end, with a new version byte. Version 1, which had the head scattered among
-//! the rest, stays readable.
+//! hashes of the catalog. A new field goes at the end, with a new version byte. Older versions stay readable: 1, which had the
+//! head scattered among the rest, and 2, which had entries where windows of `top` have counts.
 
 mod bytes;
 
@@ -22,7 +22,7 @@ use crate::engine::value::Value;
 use crate::engine::values::{Seen, Values};
 
 /// The version written today.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The first one, whose head is not in front.
 const SCATTERED: u8 = 1;
 
@@ -307,7 +307,7 @@ fn read_series(r: &mut Reader<'_>) -> Result<Series, Unreadable> {
     }
 }
 
-/// `top` had entries as well once.
+/// Before version 3 `top` had entries as well.
 fn entries_or_counts(entries: Entries) -> Series {
     if entries.is_empty() {
         return Series::Entries(entries);
