@@ -316,8 +316,9 @@ impl<S: Store> Partition<S> {
             return Ok(false);
         }
         let at = percentiles.next_at.unwrap_or_else(|| percentiles.first_at(now));
-        // Nothing is other than it was before some value changes.
-        let at = at.max(percentiles.first_at(percentiles.ranking.holds_until().min(now)));
+        // Nothing is other than it was before some value changes, or time decides something that counts.
+        let holds_until = percentiles.ranking.holds_until().min(next_deadline.unwrap_or(i64::MAX));
+        let at = at.max(percentiles.first_at(holds_until.min(now)));
         percentiles.next_at = Some(at);
         if at >= now || next_deadline.is_some_and(|deadline| deadline < at) {
             return Ok(false);
