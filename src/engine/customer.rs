@@ -39,7 +39,7 @@ pub struct Customer {
 }
 
 /// Until when each thing holds that time alone may change: what is watched of an aggregate, or a root (a segment or a held
-/// condition) that is not watched. Engines name them by numbers.
+/// condition) that is not watched, or what a pattern waits for. Engines name them by numbers.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule {
     /// Nobody knows of a customer who comes from a store.
@@ -91,7 +91,14 @@ impl Schedule {
 
     /// What may have changed by `now`; `None` while nobody knows.
     pub(super) fn due(&self, now: i64) -> Option<impl Iterator<Item = u32>> {
-        Some(self.untils()?.iter().filter(move |(_, until)| *until <= now).map(|(timer, _)| *timer))
+        self.due_from(0, now)
+    }
+
+    /// The same of what has this number or a higher one.
+    pub(super) fn due_from(&self, first: u32, now: i64) -> Option<impl Iterator<Item = u32>> {
+        let untils = self.untils()?;
+        let untils = &untils[untils.partition_point(|(timer, _)| *timer < first)..];
+        Some(untils.iter().filter(move |(_, until)| *until <= now).map(|(timer, _)| *timer))
     }
 
     /// The earliest instant at which anything may change, `i64::MAX` for never; `None` while nobody knows.

@@ -1,11 +1,16 @@
 //! From an event to the aggregates and patterns it counts in.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::catalog::{
-    Aggregate, AggregateId, Catalog, EventTypeId, Feed, Function, PatternId, Side, Slot, Target, Window,
+    Aggregate, AggregateId, Catalog, EventTypeId, Feed, Function, Pattern, PatternId, Relation, Side, Slot, Target,
+    Window,
 };
-use super::customer::{Customer, entry, find, insert};
-use super::families::{Families, Touched};
+use super::customer::{Customer, entry, find, find_mut, insert};
+use super::families::Touched;
 use super::pattern::{Bounds, Keys, Occurrence, PatternState, Rank, key_of};
+use super::readers::Readers;
 use super::record::EventFields;
 use super::routes::Routes;
 use super::series::{Series, View};
@@ -17,10 +22,25 @@ pub(super) struct Intake<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) customer: &'a mut Customer,
     pub(super) routes: &'a [Routes],
-    pub(super) families: &'a Families,
+    pub(super) readers: &'a Readers,
     pub(super) bounds: Bounds,
     /// Aggregates that something was added to.
     pub(super) touched: &'a mut Touched,
+    /// What is to be decided by now, the first on top; some of it may have been decided meanwhile, or come twice.
+    pub(super) due: BinaryHeap<Reverse<Decision>>,
+}
+
+/// Something that depends on what has not happened, so that all there is of a record must be known first. In their order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Decision {
+    /// The instant of the match that may come of it.
+    at: i64,
+    /// Whether a B of `after` is to be decided, for which a match of a `without` at that instant may count; or an A of `without`.
+    is_after: bool,
+    rank: Rank,
+    pattern: PatternId,
+    /// Of a B of `after`; an A is in its pattern's state.
+    keys: Keys,
 }
 
 impl Intake<'_> {
@@ -72,8 +92,9 @@ impl Intake<'_> {
     }
 
     fn add(&mut self, id: AggregateId, at: i64, value: &Value) {
-        let family_id = self.families.id_of(id);
-        let family = self.families.get(family_id);
+        let families = &self.readers.families;
+        let family_id = families.id_of(id);
+        let family = families.get(family_id);
         if family.longest != id {
             // What that one keeps serves this one too.
             return;
@@ -87,7 +108,7 @@ impl Intake<'_> {
             Ok(place) if aggregates[place].1.ignores(&view, at, value) => {}
             Ok(place) => {
                 let series = &mut aggregates[place].1;
-                self.touched.note(self.catalog, self.families, family_id, Some(series));
+                self.touched.note(self.catalog, families, family_id, Some(series));
                 if let Some(kept_from) = kept_from {
                     // Or it might share a bucket with what counts.
                     series.forget_before(kept_from);
@@ -96,7 +117,7 @@ impl Intake<'_> {
             }
             Err(place) => {
                 let Some(series) = Series::first(&view, at, value) else { return };
-                self.touched.note(self.catalog, self.families, family_id, None);
+                self.touched.note(self.catalog, families, family_id, None);
                 insert(aggregates, place, (aggregate.key, series));
             }
         }
@@ -118,6 +139,19 @@ impl Intake<'_> {
 
     fn step(&mut self, id: PatternId, side: Side, occurrence: Occurrence) {
         let pattern = &self.catalog.patterns[id.index()];
+        if (pattern.relation, side) == (Relation::After, Side::B) {
+            let Occurrence { at, rank, keys } = occurrence;
+            self.due.push(Reverse(Decision { at, is_after: true, rank, pattern: id, keys }));
+            return;
+        }
+        self.take(id, side, occurrence);
+        if pattern.relation == Relation::Without {
+            self.note_decision(id);
+        }
+    }
+
+    fn take(&mut self, id: PatternId, side: Side, occurrence: Occurrence) {
+        let pattern = &self.catalog.patterns[id.index()];
         let state = entry(&mut self.customer.patterns, pattern.key, PatternState::default);
         let mut matches = Vec::new();
         state.take(pattern, side, occurrence, self.bounds, &mut matches);
@@ -135,27 +169,56 @@ impl Intake<'_> {
         }
     }
 
-    /// Decides every `without` that is due by now, in order of instant and rank; whether there was one.
+    /// Decides every `without` that is due by now; whether there was one.
+    pub(super) fn elapse(&mut self) -> bool {
+        for id in self.readers.decisions(self.customer, self.bounds.now) {
+            self.note_decision(id);
+        }
+        self.decide()
+    }
+
+    /// Decides what was noted as due, and what that makes due, in order; whether there was a `without`.
     pub(super) fn decide(&mut self) -> bool {
         let mut decided = false;
-        while let Some(id) = self.next_decision() {
-            let pattern = &self.catalog.patterns[id.index()];
-            let state = entry(&mut self.customer.patterns, pattern.key, PatternState::default);
-            let Some(matched) = state.decide(pattern, self.bounds.now) else { return decided };
-            self.matched(id, &matched);
-            decided = true;
+        while let Some(Reverse(decision)) = self.due.pop() {
+            if decision.is_after {
+                let Decision { at, rank, pattern, keys, .. } = decision;
+                self.take(pattern, Side::B, Occurrence { at, rank, keys });
+            } else {
+                decided |= self.decide_without(&decision);
+            }
         }
         decided
     }
 
-    fn next_decision(&self) -> Option<PatternId> {
-        let due = (0..).zip(&self.catalog.patterns).filter_map(|(id, pattern)| {
-            let state = find(&self.customer.patterns, pattern.key)?;
-            let decided_at = state.decides_at(pattern).filter(|decided_at| *decided_at <= self.bounds.now)?;
-            Some((decided_at, state.a.first()?.rank, id))
-        });
-        due.min().map(|(_, _, id)| PatternId(id))
+    fn decide_without(&mut self, decision: &Decision) -> bool {
+        let id = decision.pattern;
+        let pattern = &self.catalog.patterns[id.index()];
+        let Some(state) = find_mut(&mut self.customer.patterns, pattern.key) else { return false };
+        let is_next = next_decision(state, id, pattern).as_ref() == Some(decision);
+        let matched = if is_next { state.decide(pattern, self.bounds.now) } else { None };
+        if let Some(matched) = &matched {
+            self.matched(id, matched);
+        }
+        self.note_decision(id);
+        matched.is_some()
     }
+
+    /// Notes when time decides a `without` next.
+    fn note_decision(&mut self, id: PatternId) {
+        let pattern = &self.catalog.patterns[id.index()];
+        let state = find(&self.customer.patterns, pattern.key);
+        let next = state.and_then(|state| next_decision(state, id, pattern));
+        let decided_at = next.as_ref().map_or(i64::MAX, |decision| decision.at);
+        self.customer.schedule.set(self.readers.timer_of_pattern(id), decided_at);
+        self.due.extend(next.filter(|decision| decision.at <= self.bounds.now).map(Reverse));
+    }
+}
+
+/// What time decides next of the A's of a `without`.
+fn next_decision(state: &PatternState, id: PatternId, pattern: &Pattern) -> Option<Decision> {
+    let (at, rank) = (state.decides_at(pattern)?, state.a.first()?.rank);
+    Some(Decision { at, is_after: false, rank, pattern: id, keys: Keys::new() })
 }
 
 /// `first` and `last` of a list are the whole list of that event; the others take its elements.

@@ -6,7 +6,7 @@ use compact_str::CompactString;
 
 use super::Names;
 use super::catalog::{Catalog, HoldId, NodeId, SegmentId};
-use super::customer::{Customer, Standing, find};
+use super::customer::{Customer, Standing};
 use super::effects::{Cause, Change};
 use super::evaluator::{Evaluator, Scratch};
 use super::percentile::CutOffs;
@@ -142,8 +142,10 @@ impl Evaluation<'_> {
         self.emit(&mut evaluator, moves, changes);
         flipped |= evaluator.hold_flipped;
         // While the schedule is not known, what was not evaluated keeps its deadline, which is somewhere in the customer's.
-        let until = customer.schedule.next().unwrap_or_else(|| until.min(customer.deadline.unwrap_or(i64::MAX)));
-        let until = until.min(self.next_decision(customer));
+        let until = customer.schedule.next().unwrap_or_else(|| {
+            let decided_at = self.readers.next_decision(self.catalog, customer);
+            until.min(customer.deadline.unwrap_or(i64::MAX)).min(decided_at)
+        });
         customer.deadline = (until < i64::MAX).then(|| until.max(self.now.saturating_add(1)));
         flipped
     }
@@ -182,17 +184,6 @@ impl Evaluation<'_> {
             evaluator.customer.set_standing(segment.key, after);
         }
         (root_until, after != before)
-    }
-
-    fn next_decision(&self, customer: &Customer) -> i64 {
-        if customer.patterns.is_empty() {
-            return i64::MAX;
-        }
-        let decisions =
-            self.catalog.patterns.iter().filter_map(|pattern| {
-                find(&customer.patterns, pattern.key).and_then(|state| state.decides_at(pattern))
-            });
-        decisions.min().unwrap_or(i64::MAX)
     }
 
     /// Numbers the changes in their order, `left` before `entered`, then by name, and says why.

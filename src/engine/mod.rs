@@ -38,6 +38,7 @@ pub mod value;
 pub mod values;
 mod why;
 
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use catalog::{Catalog, EventTypeId, PercentileId};
@@ -49,7 +50,7 @@ use feed::Intake;
 use membership::{Agenda, Because, Evaluation};
 use pattern::Bounds;
 use percentile::{CutOffs, Watch};
-use readers::Readers;
+use readers::{Readers, Timer};
 use record::{Body, Envelope, EventFields, Origin, Record};
 use routes::Routes;
 use rust_decimal::Decimal;
@@ -226,16 +227,18 @@ impl Engine {
         };
         if let Some(due) = customer.schedule.due(now) {
             for timer in due {
-                match readers.root_of_timer(timer) {
-                    Some(root) => agenda.add(&[root]),
-                    None => note(timer),
+                match readers.timer(timer) {
+                    Timer::Family(family) => note(family),
+                    Timer::Root(root) => agenda.add(&[root]),
+                    // What time decides, it decides before anything is evaluated.
+                    Timer::Pattern(_) => {}
                 }
             }
             return;
         }
         customer.aggregates.iter().filter_map(|(key, _)| families.watched(*key)).for_each(note);
         readers.concerned_directly(customer, |roots| agenda.add(roots));
-        customer.schedule.begin();
+        readers.begin_schedule(catalog, customer);
     }
 
     /// Lets time alone pass up to, not including, an instant: each flip happens at its own instant, in order.
@@ -276,7 +279,7 @@ impl Engine {
         self.decide(customer, now);
         self.agenda.look_at_all();
         self.readers.concerned(customer, |roots| self.agenda.add(roots));
-        customer.schedule.begin();
+        self.readers.begin_schedule(&self.catalog, customer);
         let flipped = self.evaluate(customer_id, customer, now, &Because::Other(Cause::Definition), changes);
         changes[n_before..].sort_by(|a, b| (a.entered, &a.segment).cmp(&(b.entered, &b.segment)));
         for change in &mut changes[n_before..] {
@@ -358,7 +361,7 @@ impl Engine {
             clippy::redundant_closure_for_method_calls,
             reason = "the method itself is not general in its lifetimes"
         )]
-        self.intake(customer, now, |intake| intake.decide())
+        self.intake(customer, now, |intake| intake.elapse())
     }
 
     fn count(&mut self, customer: &mut Customer, event: &EventFields, at: i64, now: i64) {
@@ -371,8 +374,16 @@ impl Engine {
     fn intake<T>(&mut self, customer: &mut Customer, now: i64, take: impl FnOnce(&mut Intake<'_>) -> T) -> T {
         let horizon = now.saturating_sub(self.limits.grace_ms).saturating_sub(self.limits.allowed_lateness_ms);
         let bounds = Bounds { now, horizon };
-        let (catalog, routes, families) = (&*self.catalog, &*self.routes, &self.readers.families);
-        take(&mut Intake { catalog, customer, routes, families, bounds, touched: &mut self.touched })
+        let (catalog, routes, readers) = (&*self.catalog, &*self.routes, &self.readers);
+        take(&mut Intake {
+            catalog,
+            customer,
+            routes,
+            readers,
+            bounds,
+            touched: &mut self.touched,
+            due: BinaryHeap::new(),
+        })
     }
 
     fn update_profile(

@@ -2,12 +2,14 @@
 //! membership can affect. What an event does not touch is not looked at.
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
-use super::catalog::{AggregateId, Catalog, HoldId, NodeId, Op, SegmentId, Window};
+use super::catalog::{AggregateId, Catalog, HoldId, NodeId, Op, PatternId, Relation, SegmentId, Window};
 use super::conditions;
 use super::customer::Customer;
 use super::evaluator::{Evaluator, Scratch};
-use super::families::Families;
+use super::families::{Families, FamilyId};
+use super::pattern::PatternState;
 use super::percentile::CutOffs;
 
 /// Something that is re-evaluated: segments by position, then held conditions after them.
@@ -41,6 +43,19 @@ pub(super) struct Readers {
     direct: ByKey,
     /// Of any percentile.
     pub(super) percentiles: Vec<Root>,
+    /// The patterns that time decides, by key.
+    deciding: HashMap<u64, PatternId, foldhash::fast::RandomState>,
+}
+
+/// What a customer's schedule keeps an instant of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// What is watched of a family.
+    Family(FamilyId),
+    /// A root that is not watched.
+    Root(Root),
+    /// The next decision of a pattern.
+    Pattern(PatternId),
 }
 
 /// The roots that read what is stored under a key: an aggregate, a trait, a consent, a held condition, a segment's standing;
@@ -59,6 +74,7 @@ impl Readers {
             purposes: vec![Vec::new(); catalog.purposes.len()],
             segments: vec![Vec::new(); catalog.segments.len()],
             restless: restless(catalog),
+            deciding: deciding(catalog),
             ..Self::default()
         };
         let mut walk = Walk { catalog, seen: vec![Root::MAX; catalog.nodes.len()], readers: &mut readers };
@@ -87,18 +103,63 @@ impl Readers {
         self.is_watched[root as usize]
     }
 
-    /// What a root that is not watched is called in a customer's schedule, beside the families.
+    /// What a root that is not watched is called in a customer's schedule, after the families.
     pub(super) fn timer_of_root(&self, root: Root) -> u32 {
         self.n_families().saturating_add(root)
     }
 
-    /// The root that is called so; `None` for a family.
-    pub(super) fn root_of_timer(&self, timer: u32) -> Option<Root> {
-        timer.checked_sub(self.n_families())
+    /// What a pattern is called there, after the roots.
+    pub(super) fn timer_of_pattern(&self, id: PatternId) -> u32 {
+        self.timer_of_root(self.n_roots()).saturating_add(id.0)
+    }
+
+    /// What is called so.
+    pub(super) fn timer(&self, timer: u32) -> Timer {
+        match timer.checked_sub(self.n_families()) {
+            None => Timer::Family(timer),
+            Some(root) => match root.checked_sub(self.n_roots()) {
+                None => Timer::Root(root),
+                Some(pattern) => Timer::Pattern(PatternId(pattern)),
+            },
+        }
     }
 
     fn n_families(&self) -> u32 {
         u32::try_from(self.families.len()).unwrap_or(u32::MAX)
+    }
+
+    fn n_roots(&self) -> u32 {
+        u32::try_from(self.is_watched.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The patterns of which time may have decided something by `now`.
+    pub(super) fn decisions(&self, customer: &Customer, now: i64) -> SmallVec<[PatternId; 8]> {
+        let first = self.timer_of_pattern(PatternId(0));
+        match customer.schedule.due_from(first, now) {
+            Some(due) => due.map(|timer| PatternId(timer - first)).collect(),
+            None => self.deciding(customer).map(|(id, _)| id).collect(),
+        }
+    }
+
+    /// When time decides something next, `i64::MAX` for never.
+    pub(super) fn next_decision(&self, catalog: &Catalog, customer: &Customer) -> i64 {
+        let decided_at = |(id, state): (PatternId, &PatternState)| state.decides_at(&catalog.patterns[id.index()]);
+        self.deciding(customer).filter_map(decided_at).min().unwrap_or(i64::MAX)
+    }
+
+    fn deciding<'c>(&self, customer: &'c Customer) -> impl Iterator<Item = (PatternId, &'c PatternState)> {
+        customer.patterns.iter().filter_map(|(key, state)| Some((*self.deciding.get(key)?, state)))
+    }
+
+    /// From here on a customer's schedule is known, as soon as all of them that is evaluated has been.
+    pub(super) fn begin_schedule(&self, catalog: &Catalog, customer: &mut Customer) {
+        let mut schedule = std::mem::take(&mut customer.schedule);
+        schedule.begin();
+        for (id, state) in self.deciding(customer) {
+            let decided_at = state.decides_at(&catalog.patterns[id.index()]);
+            schedule.set(self.timer_of_pattern(id), decided_at.unwrap_or(i64::MAX));
+        }
+        customer.schedule = schedule;
     }
 
     /// The roots that may be other than false for ever for this customer; some more than once.
@@ -112,6 +173,14 @@ impl Readers {
         self.restless.iter().filter(|root| !self.is_watched(**root)).for_each(|root| take(std::slice::from_ref(root)));
         keys_of(customer).filter_map(|key| self.direct.get(&key)).for_each(|roots| take(roots));
     }
+}
+
+fn deciding(catalog: &Catalog) -> HashMap<u64, PatternId, foldhash::fast::RandomState> {
+    let patterns = (0..).map(PatternId).zip(&catalog.patterns);
+    patterns
+        .filter(|(_, pattern)| pattern.relation == Relation::Without)
+        .map(|(id, pattern)| (pattern.key, id))
+        .collect()
 }
 
 /// The names of all that is known of a customer.
