@@ -78,7 +78,8 @@ impl Thresholds {
         let mut around: Vec<Cell> = vec![0];
         for constant in constants(catalog, condition)? {
             let at = self.cell_of(constant);
-            around.extend([at - 1, at]);
+            // The edge after the next cell too: between neighbours, like two milliseconds, there is no value to tell by.
+            around.extend((at - 1..=at + 1).filter(|cell| (*cell as usize) < 2 * self.values.len() + 1));
         }
         around.sort_unstable();
         around.dedup();
