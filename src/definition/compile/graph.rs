@@ -4,8 +4,12 @@
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
+use crate::engine::calendar;
 use crate::engine::catalog::{
     Aggregate, AggregateId, Catalog, CompareOp, EventTypeId, FilterId, Hold, HoldId, Node, NodeId, Op, PatternId,
     Percentile, PercentileId, Purpose, PurposeId, SegmentId, key,
@@ -19,6 +23,16 @@ use super::operators;
 /// A checked expression turned out to be one that cannot be built: the checker and this file disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unbuildable;
+
+/// The first instant of a date in a zone. The last day of the year 9999 begins after the last instant of which the zone tells
+/// local time; it is what people write for "never".
+fn midnight(date: Date, zone: &TimeZone) -> Option<i64> {
+    calendar::midnight(date, zone).or_else(|| {
+        let since_epoch = date.duration_since(jiff::civil::date(1970, 1, 1)).as_millis();
+        let offset_ms = i64::from(zone.to_offset(Timestamp::MAX).seconds()) * 1_000;
+        i64::try_from(since_epoch).ok()?.checked_sub(offset_ms)
+    })
+}
 
 /// The catalog under construction, and what in it has which name.
 pub(super) struct Graph<'a> {
@@ -194,10 +208,7 @@ impl<'a> Graph<'a> {
     pub(super) fn instant(&self, instant: &InstantLiteral) -> Result<i64, Unbuildable> {
         match instant {
             InstantLiteral::Exact(instant) => Ok(*instant),
-            InstantLiteral::Date(date) => {
-                let midnight = date.to_zoned(self.catalog.time_zone.0.clone()).map_err(|_| Unbuildable)?;
-                Ok(midnight.timestamp().as_millisecond())
-            }
+            InstantLiteral::Date(date) => midnight(*date, &self.catalog.time_zone.0).ok_or(Unbuildable),
         }
     }
 

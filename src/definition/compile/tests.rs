@@ -151,6 +151,18 @@ fn a_date_is_midnight_in_the_configured_zone() {
     assert_eq!(catalog.aggregates[0].window, Window::Since { instant: 1_767_222_000_000 });
 }
 
+/// Which people write for "never", and whose midnight the library that knows time zones does not reach.
+#[test]
+fn the_last_day_there_is_begins_at_its_midnight() {
+    let catalog = compile(&["now < 9999-12-31", "now < 9999-12-30T23:00:00Z"]);
+    let constants = catalog.nodes.iter().filter_map(|node| match &node.op {
+        Op::Constant(Value::Instant(instant)) => Some(*instant),
+        _ => None,
+    });
+    let constants: Vec<i64> = constants.collect();
+    assert!(!constants.is_empty() && constants.iter().all(|instant| *instant == constants[0]), "{constants:?}");
+}
+
 #[test]
 fn an_anchor_comes_before_what_is_since_it() {
     let catalog =
