@@ -303,6 +303,12 @@ impl Engine {
         self.cut_offs = cut_offs;
     }
 
+    /// When time alone next decides a `without` of a customer, `i64::MAX` for never.
+    #[must_use]
+    pub fn next_decision(&self, customer: &Customer) -> i64 {
+        self.readers.next_decision(&self.catalog, customer)
+    }
+
     /// A customer's value of each aggregate that is ranked, by the position of its percentile, as of `at` or own time,
     /// and until when it stays that; `None` for one without an event in the aggregate's window.
     pub fn ranked(&mut self, customer_id: &str, customer: &Customer, at: i64) -> Vec<Option<Reading>> {

@@ -240,14 +240,14 @@ impl<S: Store> Customers<S> {
     }
 
     /// The customer if there is one, without keeping them in memory.
-    pub(super) fn peek(&self, customer_id: &str) -> Result<Option<Customer>, StoreError> {
+    pub(super) fn peek(&self, customer_id: &str) -> Result<Option<Cow<'_, Customer>>, StoreError> {
         self.peek_key(&key_of(customer_id))
     }
 
-    fn peek_key(&self, key: &[u8]) -> Result<Option<Customer>, StoreError> {
+    fn peek_key(&self, key: &[u8]) -> Result<Option<Cow<'_, Customer>>, StoreError> {
         match self.find(key) {
-            Some(slot) => self.customer(slot).map(|customer| Some(customer.into_owned())),
-            None => self.store.get(key)?.map(|bytes| self.decoded(&bytes)).transpose(),
+            Some(slot) => self.customer(slot).map(Some),
+            None => self.store.get(key)?.map(|bytes| self.decoded(&bytes).map(Cow::Owned)).transpose(),
         }
     }
 
@@ -291,6 +291,7 @@ impl<S: Store> Customers<S> {
         }
         let is_possible = self.any_erased == Some(true);
         let erased = if is_possible { self.peek_key(&self.erasure_key.key(customer_id))? } else { None };
+        let erased = erased.map(Cow::into_owned);
         Ok(erased.map_or_else(|| self.spare.newcomer(), Box::new))
     }
 

@@ -11,6 +11,7 @@ mod percentiles;
 mod ranking;
 mod retention;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -233,7 +234,8 @@ impl<S: Store> Partition<S> {
     /// # Errors
     /// When the store fails.
     pub fn customer(&mut self, customer_id: &str) -> Result<Option<Customer>, StoreError> {
-        Ok(self.customers.peek(customer_id)?.filter(|customer| customer.own_time.is_some()))
+        let customer = self.customers.peek(customer_id)?.filter(|customer| customer.own_time.is_some());
+        Ok(customer.map(Cow::into_owned))
     }
 
     /// When the clock has something to pass next, milliseconds since the epoch; it may turn out to be nothing.

@@ -316,9 +316,8 @@ impl<S: Store> Partition<S> {
             return Ok(false);
         }
         let at = percentiles.next_at.unwrap_or_else(|| percentiles.first_at(now));
-        // Nothing is other than it was before some value changes, or time decides something that counts.
-        let holds_until = percentiles.ranking.holds_until().min(next_deadline.unwrap_or(i64::MAX));
-        let at = at.max(percentiles.first_at(holds_until.min(now)));
+        // Nothing is other than it was before some value changes.
+        let at = at.max(percentiles.first_at(percentiles.ranking.holds_until().min(now)));
         percentiles.next_at = Some(at);
         if at >= now || next_deadline.is_some_and(|deadline| deadline < at) {
             return Ok(false);
@@ -326,8 +325,9 @@ impl<S: Store> Partition<S> {
         percentiles.next_at = Some(at.saturating_add(percentiles.period_ms));
         for customer_id in percentiles.ranking.take_changed(at) {
             let customer = self.customers.peek(&customer_id)?.filter(|customer| customer.own_time.is_some());
+            let decided_at = customer.as_ref().map_or(i64::MAX, |customer| self.engine.next_decision(customer));
             let readings = customer.map(|customer| self.engine.ranked(&customer_id, &customer, at));
-            self.percentiles.ranking.set(&customer_id, &readings.unwrap_or_default());
+            self.percentiles.ranking.set(&customer_id, &readings.unwrap_or_default(), decided_at);
         }
         let own = self.percentiles.ranking.distributions();
         let old = self.percentiles.cut_offs();

@@ -50,8 +50,8 @@ impl Ranking {
         changed
     }
 
-    /// What a customer's values are now; none for one who is gone.
-    pub(super) fn set(&mut self, customer_id: &CompactString, readings: &[Option<Reading>]) {
+    /// What a customer's values are now; none for one who is gone. At `decided_at` time decides something that may count.
+    pub(super) fn set(&mut self, customer_id: &CompactString, readings: &[Option<Reading>], decided_at: i64) {
         let before = self.values.remove(customer_id).unwrap_or_default();
         for (by_value, value) in self.by_value.iter_mut().zip(before) {
             let Some(value) = value else { continue };
@@ -69,8 +69,8 @@ impl Ranking {
             }
             values.push(value);
         }
-        let until = readings.iter().flatten().map(|reading| reading.until).min();
-        if let Some(until) = until.filter(|until| *until < i64::MAX) {
+        let until = readings.iter().flatten().map(|reading| reading.until).fold(decided_at, i64::min);
+        if until < i64::MAX {
             self.expiring.insert((until, customer_id.clone()));
         }
         if values.iter().any(Option::is_some) {

@@ -97,7 +97,7 @@ fn what_is_only_derived_is_kept_and_not_told() {
     let mut customers = customers();
     set(&mut customers, "a", 10);
     commit(&mut customers);
-    let mut customer = customers.peek("a").unwrap().unwrap();
+    let mut customer = customers.peek("a").unwrap().unwrap().into_owned();
     customer.schedule.begin().push((7, 10));
     customers.replace("a", customer).unwrap();
     let slot = customers.load("a").unwrap();
