@@ -225,7 +225,7 @@ fn list<T>(w: &mut Writer, entries: &[(u64, T)], write: impl Fn(&mut Writer, &T)
 fn read_list<'a, T>(
     r: &mut Reader<'a>,
     list: &mut Vec<(u64, T)>,
-    read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
 ) -> Result<(), Unreadable> {
     list.clear();
     let length = r.length()?;
@@ -239,7 +239,7 @@ fn read_list<'a, T>(
 /// So many as a length in front says.
 fn read_many<'a, T>(
     r: &mut Reader<'a>,
-    read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
 ) -> Result<Vec<T>, Unreadable> {
     let length = r.length()?;
     let mut entries = Vec::with_capacity(length);
@@ -252,10 +252,11 @@ fn read_many<'a, T>(
 /// The same of what is mostly few.
 fn read_few<'a, const N: usize, T>(
     r: &mut Reader<'a>,
-    read: impl Fn(&mut Reader<'a>) -> Result<T, Unreadable>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, Unreadable>,
 ) -> Result<SmallVec<[T; N]>, Unreadable> {
+    let mut entries = SmallVec::new();
     let length = r.length()?;
-    let mut entries = SmallVec::with_capacity(length);
+    entries.reserve(length);
     for _ in 0..length {
         entries.push(read(r)?);
     }
@@ -343,11 +344,8 @@ fn counts(w: &mut Writer, counts: &Counts) {
 
 fn read_counts(r: &mut Reader<'_>) -> Result<Counts, Unreadable> {
     let values = read_few(r, read_value)?;
-    let mut sightings = SmallVec::new();
-    let length = r.length()?;
-    sightings.reserve(length);
     let mut before: Option<i64> = None;
-    for _ in 0..length {
+    let sightings = read_few(r, |r| {
         let youngest = match before {
             None => r.instant()?,
             Some(before) => before.checked_add_unsigned(r.unsigned()?).ok_or(Unreadable)?,
@@ -356,8 +354,8 @@ fn read_counts(r: &mut Reader<'_>) -> Result<Counts, Unreadable> {
         let number = r.unsigned()?;
         let count = if number & 1 == 0 { 1 } else { r.unsigned()? };
         let small = |number: u64| u32::try_from(number).map_err(|_| Unreadable);
-        sightings.push(Sighting { youngest, count: small(count)?, number: small(number >> 1)? });
-    }
+        Ok(Sighting { youngest, count: small(count)?, number: small(number >> 1)? })
+    })?;
     Counts::restored(values, sightings).ok_or(Unreadable)
 }
 
