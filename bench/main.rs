@@ -13,9 +13,11 @@ mod latency;
 mod measure;
 mod process;
 mod publish;
+mod random_segments;
 mod restart;
 mod traffic;
 
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -73,6 +75,12 @@ struct Args {
     /// Segment definitions
     #[arg(long, default_value = "bench/retail")]
     definitions: PathBuf,
+    /// So many random segments instead, for bare and segue
+    #[arg(long, conflicts_with = "definitions")]
+    segments: Option<usize>,
+    /// Their thresholds, up to so many events and 200 times as much money
+    #[arg(long, default_value_t = 1_000)]
+    threshold: u64,
     /// Where broker and state live while it runs
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -144,7 +152,9 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     let n_bytes = publish::publish(broker, &size, end_ms)?;
     tell(&format!("published {} MB", n_bytes / 1_000_000));
     let programs = args.programs.clone().map_or_else(build_directory, Ok)?;
-    let places = (args.definitions.clone(), programs);
+    let random = |count| random_definitions(&random_segments::definitions(count, args.threshold), directory);
+    let definitions = args.segments.map(random).transpose()?;
+    let places = (definitions.unwrap_or_else(|| args.definitions.clone()), programs);
     if args.warm_up > 0 {
         tell("warming the broker up");
         let mut contender = contender::warm_up(&task(args, broker, directory, &places))?;
@@ -185,6 +195,13 @@ fn throughput(args: &Args, broker: &Broker, directory: &Path) -> Result<()> {
     };
     print(args, &all, &comparisons)?;
     Ok(std::io::stdout().write_all(&restarts)?)
+}
+
+fn random_definitions(page: &str, directory: &Path) -> Result<PathBuf> {
+    let definitions = directory.join("random");
+    fs::create_dir_all(&definitions)?;
+    fs::write(definitions.join("segments.yaml"), page)?;
+    Ok(definitions)
 }
 
 /// What all clocks have passed: their last events, less `grace` and lateness. Flink's clock is that of the partition which is
