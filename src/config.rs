@@ -88,7 +88,7 @@ pub struct SchemaSources {
     /// Directory of `.avsc` files, one record each.
     pub directory: PathBuf,
     /// The schema registry, where there is one.
-    pub registry: RegistryUrl,
+    pub registry: Url,
 }
 
 /// What is read and written.
@@ -179,7 +179,7 @@ pub struct Log {
     /// A level, or directives of tracing's `EnvFilter`.
     pub level: String,
     /// The collector that log lines are also sent to (OTLP over HTTP), `http://host:4318`; empty: none.
-    pub otlp: String,
+    pub otlp: Url,
 }
 
 /// The form of log lines.
@@ -231,11 +231,11 @@ impl fmt::Debug for Properties {
     }
 }
 
-/// The registry's address, empty where there is none; credentials in it are never shown.
+/// Where another service answers, empty where there is none; credentials in it are never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct RegistryUrl(pub String);
+pub struct Url(pub String);
 
-impl fmt::Debug for RegistryUrl {
+impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown())
     }
@@ -262,7 +262,7 @@ impl Default for Commit {
 
 impl Default for SchemaSources {
     fn default() -> Self {
-        Self { directory: "schemas".into(), registry: RegistryUrl::default() }
+        Self { directory: "schemas".into(), registry: Url::default() }
     }
 }
 
@@ -307,7 +307,7 @@ impl Default for StoreLimits {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".into(), otlp: String::new() }
+        Self { format: LogFormat::Auto, level: "info".into(), otlp: Url::default() }
     }
 }
 
@@ -439,10 +439,6 @@ impl Config {
             let message =
                 format!("{} can be reached from outside: set `http.token`, or listen on 127.0.0.1", self.http.listen);
             source.problem("http", "listen", &message);
-        }
-        let is_address = |text: &str| text.starts_with("http://") || text.starts_with("https://");
-        if !self.log.otlp.is_empty() && !is_address(&self.log.otlp) {
-            source.problem("log", "otlp", "is the address of a collector, such as `http://localhost:4318`");
         }
         let advertised = &self.http.advertise;
         let is_url = advertised.starts_with("http://") || advertised.starts_with("https://");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::engine::catalog::TimeZone;
 
-use super::{LogFormat, OutputFormat, Properties, RegistryUrl, Secret};
+use super::{LogFormat, OutputFormat, Properties, Secret, Url};
 
 /// A value in a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Setting for TimeZone {
     }
 }
 
-impl Setting for RegistryUrl {
+impl Setting for Url {
     fn set(&mut self, text: &str) -> Result<(), String> {
         if !(text.is_empty() || text.starts_with("http://") || text.starts_with("https://")) {
             return Err("expected an address that starts with `http://` or `https://`".into());
@@ -126,17 +126,20 @@ impl Setting for RegistryUrl {
     }
 }
 
-impl RegistryUrl {
-    /// The address with what stands before `@` masked.
+impl Url {
+    /// The address with what stands before `@`, and what is asked for after `?`, masked.
     pub(super) fn shown(&self) -> String {
-        let Some((scheme, rest)) = self.0.split_once("://") else { return self.0.clone() };
-        let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(host_end);
-        match authority.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}://***@{host}{path}"),
-            None => self.0.clone(),
-        }
+        masked(&self.0)
     }
+}
+
+fn masked(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let host_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(host_end);
+    let host = authority.rsplit_once('@').map_or_else(|| authority.to_owned(), |(_, host)| format!("***@{host}"));
+    let path = path.split_once('?').map_or_else(|| path.to_owned(), |(path, _)| format!("{path}?***"));
+    format!("{scheme}://{host}{path}")
 }
 
 impl Setting for Properties {
@@ -158,14 +161,14 @@ impl Setting for Properties {
 }
 
 impl Properties {
-    /// The properties with passwords, keys and tokens masked.
+    /// The properties with passwords, keys, tokens and commands that may hold one masked.
     pub(super) fn shown(&self) -> BTreeMap<String, String> {
+        const WORDS: [&str; 8] =
+            ["password", "passphrase", "secret", "token", "pem", "jaas", "oauthbearer.config", "kinit.cmd"];
         let shown = |(name, value): (&String, &String)| {
-            let word = ["password", "secret", "token", "pem", "jaas", "oauthbearer.config"]
-                .iter()
-                .any(|word| name.contains(word));
-            let secret = word && ![".location", ".url"].iter().any(|end| name.ends_with(end));
-            (name.clone(), if secret && !value.is_empty() { "***".into() } else { value.clone() })
+            let is_secret = WORDS.iter().any(|word| name.contains(word))
+                && ![".location", ".url"].iter().any(|end| name.ends_with(end));
+            (name.clone(), if is_secret && !value.is_empty() { "***".into() } else { masked(value) })
         };
         self.0.iter().map(shown).collect()
     }

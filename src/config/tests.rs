@@ -119,8 +119,10 @@ fn secrets_are_masked() {
 application: {hash_key: salt}
 kafka:
   brokers: a:1
-  properties: {sasl.username: me, sasl.password: hush, ssl.key.pem: hush, ssl.key.location: /etc/key.pem}
+  properties: {sasl.username: me, sasl.password: hush, ssl.key.pem: hush, ssl.key.location: /etc/key.pem,
+               assertion.private.key.passphrase: hush, token.endpoint.url: 'https://me:hush@idp/t?secret=hush'}
 schemas: {registry: 'https://user:hush@registry:8081/api'}
+log: {otlp: 'http://user:hush@collector:4318/?key=hush'}
 http: {token: hush}
 ";
     let lines = [
@@ -129,7 +131,10 @@ http: {token: hush}
         "sasl.password: \"***\"",
         "ssl.key.pem: \"***\"",
         "ssl.key.location: /etc/key.pem",
+        "assertion.private.key.passphrase: \"***\"",
+        "token.endpoint.url: \"https://***@idp/t?***\"",
         "registry: \"https://***@registry:8081/api\"",
+        "otlp: \"http://***@collector:4318/?***\"",
         "token: \"***\"",
     ];
     check_printed(text, &[], &lines);

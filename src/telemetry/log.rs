@@ -49,7 +49,7 @@ pub fn start_logging(settings: &Log, application: &str) -> Result<Logging, LogEr
         LogFormat::Json => false,
         LogFormat::Auto => stderr().is_terminal(),
     };
-    let provider = if settings.otlp.is_empty() { None } else { Some(provider(&settings.otlp, application)?) };
+    let provider = if settings.otlp.0.is_empty() { None } else { Some(provider(&settings.otlp.0, application)?) };
     let collector = provider.as_ref().map(|provider| {
         // What the sending itself says would be sent in turn, for ever.
         let own = ["hyper", "reqwest", "opentelemetry", "h2", "tower"];
