@@ -16,6 +16,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::{Offset, TopicPartitionList};
 use segue::kafka::changelog::Changelog;
 use segue::kafka::{Clients, Stop};
+use segue::store::rocks::{Budget, RocksStore, Shared};
 use support::load::{DAY_MS, DEFINITIONS, now_ms, pause, ran_once, traffic, traffic_of_ran_once};
 use support::{Broker, Server, Site};
 
@@ -145,6 +146,27 @@ fn a_damaged_store_is_filled_again() {
     let mut engine = site.start();
     site.wait_for(&mut engine, &site.expected(&events, now_ms()));
     assert!(engine.has_said("filling the store again from the changelog"));
+    Site::stop(engine);
+}
+
+/// Who had the partition before may be held up, or its process may not have ended yet.
+#[test]
+fn a_store_that_somebody_else_has_open_is_waited_for() {
+    let site = ran_once();
+    let path = site.data_dir().join(&site.name).join("partition-0");
+    assert!(path.is_dir());
+    let held = RocksStore::open(&path, &Shared::new(Budget::default())).unwrap();
+    let more = traffic(now_ms() - 60_000, 110, 2_000);
+    site.produce(&more);
+    let mut events = traffic_of_ran_once();
+    events.extend(more);
+    let mut engine = site.start();
+    while !engine.has_said("waiting for a store") {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(held);
+    site.wait_for(&mut engine, &site.expected(&events, now_ms()));
     Site::stop(engine);
 }
 

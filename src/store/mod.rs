@@ -12,9 +12,17 @@ pub mod rocks;
 /// A store could not do what it was asked; what it holds is as it was before.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database failed: disk full, corrupt file, closed.
+    /// The database failed: disk full, no permission, closed.
     #[error("store at {path}: {message}")]
     Database {
+        /// The directory.
+        path: String,
+        /// What the database said.
+        message: String,
+    },
+    /// Another worker, or another process, has it open.
+    #[error("store at {path} is in use: {message}")]
+    InUse {
         /// The directory.
         path: String,
         /// What the database said.
@@ -43,7 +51,7 @@ impl StoreError {
     pub fn beyond_repair(&self) -> Option<&str> {
         match self {
             Self::Damaged { path, .. } | Self::Unreadable { path, .. } => Some(path),
-            Self::Database { .. } => None,
+            Self::Database { .. } | Self::InUse { .. } => None,
         }
     }
 }

@@ -206,17 +206,24 @@ fn failure(path: &Path, error: &impl ToString) -> StoreError {
     StoreError::Database { path: path.display().to_string(), message: error.to_string() }
 }
 
-/// Damaged files are told apart from a full disk or a directory in use: what is damaged can only be filled again.
+/// Damaged files, which can only be filled again, and a directory in use, which will be free, are told apart from a full disk.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn database_failure(path: &Path, error: rocksdb::Error) -> StoreError {
-    let message = error.to_string();
-    let is_damage = match error.kind() {
-        ErrorKind::Corruption => true,
+    let (message, path) = (error.to_string(), path.display().to_string());
+    match error.kind() {
+        ErrorKind::Corruption => StoreError::Damaged { path, message },
         // A file is gone that others refer to.
-        ErrorKind::IOError | ErrorKind::NotFound => message.contains("No such file"),
-        _ => false,
-    };
-    if is_damage { StoreError::Damaged { path: path.display().to_string(), message } } else { failure(path, &message) }
+        ErrorKind::IOError | ErrorKind::NotFound if message.contains("No such file") => {
+            StoreError::Damaged { path, message }
+        }
+        // By another process, or by this one.
+        ErrorKind::IOError
+            if message.contains("While lock file") || message.contains("lock hold by current process") =>
+        {
+            StoreError::InUse { path, message }
+        }
+        _ => StoreError::Database { path, message },
+    }
 }
 
 fn customer_key(key: &[u8]) -> Vec<u8> {

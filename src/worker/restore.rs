@@ -18,7 +18,7 @@ use crate::kafka::{KafkaError, Stop};
 use crate::store::durable::Stores as _;
 use crate::store::{Batch, Store as _, StoreError};
 
-use super::clock::wall_ms;
+use super::clock::{now, since, wall_ms};
 use super::failpoint::reach;
 use super::filling::Filling;
 use super::marker::{Marker, StoredMarker, encode};
@@ -27,7 +27,8 @@ use super::world::{StoreOf, World};
 /// A store older than this may hold customers whose removal the changelog has forgotten (`delete.retention.ms`, a day). In
 /// the simulation all of that takes seconds.
 pub(super) const TRUSTED_MS: i64 = if cfg!(test) { 3_000 } else { 20 * 3_600_000 };
-/// How long nothing may come from the changelog. An abandoned transaction is ended by the broker well before.
+/// How long nothing may come from the changelog, and how long a store may be in use by somebody else. An abandoned
+/// transaction is ended by the broker well before, and so is a worker's wait for it.
 pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A partition cannot be brought to the point where its input goes on.
@@ -246,17 +247,21 @@ impl<W: World> Restore<'_, W> {
         }
     }
 
-    /// Whoever had the partition before may be about to close the store.
+    /// Whoever had the partition before may be about to close the store, or be held up by a broker that does not answer.
     fn open_patiently(&self) -> Result<StoreOf<W>, RestoreError> {
-        const TRIES: u32 = 50;
-        for _ in 0..TRIES {
+        let (asked_at, mut tries) = (now(), 0);
+        loop {
+            tries += 1;
             match self.stores.open(self.path) {
-                Err(StoreError::Database { .. }) => {}
+                Err(error @ StoreError::InUse { .. }) if since(asked_at) < PATIENCE => {
+                    if tries == 50 {
+                        tracing::warn!(partition = self.partition, %error, "waiting for a store");
+                    }
+                }
                 opened => return Ok(opened?),
             }
             self.stop.sleep(Duration::from_millis(100))?;
         }
-        Ok(self.stores.open(self.path)?)
     }
 
     fn verify(&self, marker: Option<&Marker>) -> Result<(), RestoreError> {

@@ -156,8 +156,8 @@ fn a_store_has_one_owner_and_is_destroyed_only_when_closed() {
     let shared = shared();
     let mut store = RocksStore::open(&path, &shared).unwrap();
     store.write(&commit(1)).unwrap();
-    assert!(RocksStore::open(&path, &shared).is_err(), "opened twice");
-    assert!(RocksStore::destroy(&path).is_err(), "destroyed while open");
+    assert!(matches!(RocksStore::open(&path, &shared), Err(StoreError::InUse { .. })), "opened twice");
+    assert!(matches!(RocksStore::destroy(&path), Err(StoreError::InUse { .. })), "destroyed while open");
     assert_eq!(store.marker().unwrap(), commit(1).marker);
     drop(store);
     RocksStore::destroy(&path).unwrap();

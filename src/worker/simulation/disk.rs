@@ -184,7 +184,7 @@ impl Stores for Mount {
             let mut disks = self.scene.disks();
             let disk = disks.0.entry(path.to_path_buf()).or_default();
             if disk.opened_by.is_some() {
-                return Err(database(path, "in use"));
+                return Err(in_use(path));
             }
             disk.opened_by = Some(self.process);
             disk.serial += 1;
@@ -198,7 +198,7 @@ impl Stores for Mount {
     fn destroy(&self, path: &Path) -> Result<(), StoreError> {
         let mut disks = self.scene.disks();
         if disks.0.get(path).is_some_and(|disk| disk.opened_by.is_some()) {
-            return Err(database(path, "in use"));
+            return Err(in_use(path));
         }
         let earlier = disks.0.remove(path).and_then(|disk| disk.earlier);
         disks.0.insert(path.to_path_buf(), Disk { earlier, ..Disk::default() });
@@ -209,6 +209,10 @@ impl Stores for Mount {
 /// A marker that says that it was written just now.
 fn fresh(marker: &[u8], now: i64) -> Vec<u8> {
     encode(&StoredMarker { written_at: now, ..StoredMarker::decode(marker).unwrap() })
+}
+
+fn in_use(path: &Path) -> StoreError {
+    StoreError::InUse { path: path.display().to_string(), message: "locked".to_owned() }
 }
 
 fn database(path: &Path, message: &str) -> StoreError {
