@@ -137,6 +137,32 @@ fn what_is_refused_comes_out_as_it_came_with_the_reason() {
     Site::stop(engine);
 }
 
+/// A record that the dead-letter topic does not take whole would be refused for ever, and nothing after it come.
+#[test]
+fn what_is_larger_than_a_dead_letter_may_be_is_cut_and_the_stream_goes_on() {
+    let site = Site::new(Broker::shared(), 1, DEFINITIONS);
+    let clicks = site.topic("clicks");
+    site.broker.configure_topic(&clicks, "max.message.bytes", "8000000");
+    // Nothing that could be compressed.
+    let huge: Vec<u8> =
+        (1..=750_000_u64).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).to_le_bytes()).collect();
+    site.broker.produce(&clicks, 0, [("key", huge.as_slice())]);
+    let now = now_ms();
+    site.produce(&[click(1, "a", now - 3), click(2, "a", now - 2), click(3, "a", now - 1)]);
+    let mut engine = site.start();
+    while !site.broker.has_topic(&site.topic("changes")) || site.changes().is_empty() {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let letters = site.messages("dead_letters");
+    let [letter] = letters.as_slice() else { panic!("one dead letter, not {}", letters.len()) };
+    assert!(huge.starts_with(letter.value.as_deref().unwrap()));
+    let headers: BTreeMap<_, _> = letter.headers.iter().cloned().collect();
+    assert_eq!(headers["reason"], b"too_large");
+    assert_eq!(headers["cut-from"], b"6000003");
+    Site::stop(engine);
+}
+
 #[test]
 fn topics_that_do_not_fit_together_are_refused_by_name() {
     let mut site = Site::new(Broker::shared(), 2, DEFINITIONS);

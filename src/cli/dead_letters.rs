@@ -14,7 +14,7 @@ use crate::kafka::transaction::{Outgoing, Producer};
 use crate::kafka::watchdog::Watchdog;
 use crate::kafka::{Clients, Stop};
 use crate::wire::text::instant_text;
-use crate::worker::dead_letter::{Explanation, RESENT_FROM};
+use crate::worker::dead_letter::{CUT_FROM, Explanation, RESENT_FROM};
 
 use super::clock::now_ms;
 use super::exit::{Blame as _, Exit, Failure};
@@ -23,6 +23,7 @@ use super::signals::end_on_signals;
 
 /// Read what was refused, and send it again once its cause is mended.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  segue dead-letters list --config segue.yaml --since 1d")]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Action,
@@ -50,7 +51,8 @@ struct ListArgs {
 /// Send records of the dead-letter topic again, to the topic and partition they came from, unchanged.
 ///
 /// All that match go in one transaction, or none. They stay in the dead-letter topic. An event that counted meanwhile is a
-/// duplicate and counts once; one that is refused again becomes another dead letter.
+/// duplicate and counts once; one that is refused again becomes another dead letter. Of records larger than the topic takes
+/// only the beginning is there: they are left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
 segue dead-letters resend --config segue.yaml --reason unknown_schema --since 2h --dry-run\n  \
@@ -113,11 +115,18 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
 fn resend(args: &ResendArgs) -> Result<Exit, Failure> {
     let config = Config::load(&args.which.config, std::env::vars()).blame(Exit::Usage)?;
     let stop = stop_on_signals()?;
-    let mut letters = Vec::new();
+    let (mut letters, mut n_cut) = (Vec::new(), 0);
     args.which.each(&config, &stop, &mut |letter| {
-        letters.push(letter);
+        if letter.is_cut() {
+            n_cut += 1;
+        } else {
+            letters.push(letter);
+        }
         Ok(())
     })?;
+    if n_cut > 0 {
+        writeln!(io::stderr(), "{n_cut} left out: they are whole only where they came from")?;
+    }
     let mut out = io::stdout().lock();
     if args.dry_run {
         for letter in &letters {
@@ -204,6 +213,11 @@ impl Which {
 }
 
 impl Letter {
+    /// Whether only its beginning is left.
+    fn is_cut(&self) -> bool {
+        self.received.headers.iter().any(|(name, _)| name == CUT_FROM)
+    }
+
     fn line(&self) -> String {
         let Explanation { reason, topic, partition, offset, error } = &self.explanation;
         let refused_at = self.received.timestamp_ms.map(instant_text).unwrap_or_default();

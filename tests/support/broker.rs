@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -118,10 +118,17 @@ impl Broker {
         answers.unwrap().remove(0).unwrap_or_else(|(topic, error)| panic!("{topic} was not made: {error}"));
     }
 
+    /// Gives a topic a setting.
+    pub fn configure_topic(&self, topic: &str, name: &str, value: &str) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let wanted = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        wait_for(admin.alter_configs([&wanted], &AdminOptions::new())).unwrap().remove(0).unwrap();
+    }
+
     /// Sends records to one partition, in order, and waits until the broker has them.
     pub fn produce<'a>(&self, topic: &str, partition: i32, records: impl IntoIterator<Item = (&'a str, &'a [u8])>) {
         let producer: ThreadedProducer<DefaultProducerContext> =
-            self.client().set("enable.idempotence", "true").create().unwrap();
+            self.client().set("enable.idempotence", "true").set("message.max.bytes", "10000000").create().unwrap();
         for (key, value) in records {
             let record = BaseRecord::to(topic).partition(partition).key(key).payload(value);
             producer.send(record).unwrap_or_else(|(error, _)| panic!("{topic} took no record: {error}"));
