@@ -93,7 +93,17 @@ fn help_and_usage() {
     for command in ["run", "check", "fmt", "test", "replay", "explain", "demo", "bench"] {
         run(&[command, "--help"], "").expect(0, &["Example", &format!("segue {command}")], &[]);
     }
-    run(&["topics", "create", "--help"], "").expect(0, &["Example", "--dry-run"], &[]);
+    let below = [
+        ("topics", ["create"].as_slice()),
+        ("state", &["show", "verify", "repair", "wipe", "reset"]),
+        ("dead-letters", &["list", "resend"]),
+    ];
+    for (command, actions) in below {
+        run(&[command, "--help"], "").expect(0, &["Example", &format!("segue {command} ")], &[]);
+        for action in actions {
+            run(&[command, action, "--help"], "").expect(0, &["Example", &format!("segue {command} {action} ")], &[]);
+        }
+    }
 }
 
 #[test]

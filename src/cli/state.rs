@@ -40,15 +40,20 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print what each store on this disk holds: how far it got, customers, deadlines, sizes
+    #[command(after_help = "Example:\n  segue state show --config segue.yaml --customer c1")]
     Show(ShowArgs),
     /// Compare each store on this disk with the changelog, and the changelog with the consumer group; 1 if they differ
+    #[command(after_help = "Example:\n  segue state verify --config segue.yaml")]
     Verify(Which),
     /// Set the consumer group's offsets to where the state in the changelog is
+    #[command(after_help = "Example:\n  segue state repair --config segue.yaml --partition 3 --dry-run")]
     Repair(Change),
     /// Remove stores from this disk; the next start fills them from the changelog
+    #[command(after_help = "Example:\n  segue state wipe --config segue.yaml --partition 3")]
     Wipe(Change),
     /// Forget everything: stores on this disk, internal topics and consumer group. The next start reads the input from its
     /// beginning, and subscribers see changes that they have seen before
+    #[command(after_help = "Example:\n  segue state reset --config segue.yaml --dry-run")]
     Reset(ResetArgs),
 }
 

@@ -18,6 +18,7 @@ use super::set::schemas_of;
 
 /// Make the topics that an application needs.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  segue topics create --config segue.yaml --dry-run")]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Action,
