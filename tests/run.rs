@@ -274,12 +274,57 @@ fn avro_goes_in_and_out_by_registry_id_and_an_outage_of_the_registry_is_waited_o
     std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(site.messages("changes"), []);
     assert_eq!(site.messages("dead_letters"), []);
+    let address = address_of(&engine);
+    engine.wait_until(|| readiness(&address).contains("waits: schema registry"));
     registry.cont();
+    engine.wait_until(|| readiness(&address).contains("\"ready\""));
     let schema = apache_avro::Schema::parse_str(include_str!("../schemas/segment_change.avsc")).unwrap();
     let change = first_change(&site, &mut engine, &schema, &[0]);
     assert_eq!((&change["segment"], &change["change"]), (&json!("browsing"), &json!("entered")));
     assert_eq!(site.messages("dead_letters"), []);
     Site::stop(engine);
+}
+
+#[test]
+fn a_registry_that_is_away_at_the_start_is_named_by_readiness() {
+    let registry = support::Registry::start();
+    let mut site = Site::new(Broker::shared(), 1, DEFINITIONS);
+    site.more = format!("schemas: {{registry: \"{}\"}}\n", registry.url());
+    registry.stop();
+    let mut engine = site.start();
+    let address = address_of(&engine);
+    engine.wait_until(|| readiness(&address).contains("waits: schema registry"));
+    registry.cont();
+    engine.wait_until(|| readiness(&address).contains("\"ready\""));
+    Site::stop(engine);
+}
+
+#[test]
+fn a_broker_that_is_away_at_the_start_is_named_by_readiness() {
+    let mut site = Site::new(Broker::shared(), 1, DEFINITIONS);
+    // Nobody listens there once the listener is dropped.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    site.brokers = closed.to_string();
+    let mut engine = site.start();
+    let address = address_of(&engine);
+    engine.wait_until(|| readiness(&address).contains("waits: broker"));
+    Site::stop(engine);
+}
+
+/// Where an engine answers HTTP, once it says so.
+fn address_of(engine: &support::Server) -> String {
+    loop {
+        let log = engine.log_end();
+        if let Some(address) = log.split("\"address\":\"").nth(1).and_then(|rest| rest.split('"').next()) {
+            return address.to_owned();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// What `/readyz` answers.
+fn readiness(address: &str) -> String {
+    reqwest::blocking::get(format!("http://{address}/readyz")).unwrap().text().unwrap()
 }
 
 /// Waits for a change, which must begin with `header`, and a schema id where that is a zero.

@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
     let stop = Stop::default();
     end_on_signals(&stop)?;
-    let registry = Registry::if_any(&config.schemas.registry.0, &stop)?;
+    let registry = Registry::if_any(&config.schemas.registry.0, &stop, |_| {})?;
     let mut changes = Changes::new(registry, stop.clone())?;
     let words = Words::new(catalog(&config).as_ref());
     let from = match args.since {

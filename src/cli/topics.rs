@@ -99,7 +99,7 @@ fn register(config: &Config, dry_run: bool, out: &mut impl Write) -> Result<(), 
     if url.is_empty() {
         return Ok(());
     }
-    let registry = Registry::connect(url, &Stop::default())?;
+    let registry = Registry::connect(url, &Stop::default(), |_| {})?;
     // Later calls would wait for one that is away.
     registry.ping()?;
     let schemas = schemas_of(config).blame(Exit::Wrong)?;

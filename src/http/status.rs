@@ -103,7 +103,7 @@ fn workers(shared: &Shared) -> Vec<Value> {
             "worker": number,
             "partitions": state.owned,
             "restoring": state.restoring,
-            "waiting_for": state.waiting_for,
+            "waiting_for": state.waits_for(),
             "failed": state.failed,
         })
     });

@@ -64,9 +64,6 @@ pub trait Log: Clone + Send + Sync + 'static {
 pub trait Schemas: Clone + Send + Sync + 'static {
     /// As [`Registry::schema`].
     fn schema(&self, id: u32) -> Lookup;
-
-    /// As [`Registry::outage`].
-    fn outage(&self) -> Option<String>;
 }
 
 /// A member of the group.
@@ -211,10 +208,6 @@ pub trait LogProducer: Sized + Send + 'static {
 impl Schemas for Registry {
     fn schema(&self, id: u32) -> Lookup {
         self.schema(id)
-    }
-
-    fn outage(&self) -> Option<String> {
-        self.outage()
     }
 }
 

@@ -59,7 +59,7 @@ struct Shared {
     urls: Vec<String>,
     client: Client,
     known: Mutex<HashMap<u32, State>>,
-    outage: Mutex<Option<String>>,
+    on_outage: Box<dyn Fn(Option<String>) + Send + Sync>,
     stop: Stop,
 }
 
@@ -91,11 +91,16 @@ struct Reference {
 }
 
 impl Registry {
-    /// Prepares to ask; `urls` are separated by commas and may carry `user:password@`. Does not connect yet.
+    /// Prepares to ask; `urls` are separated by commas and may carry `user:password@`. Does not connect yet. `on_outage` is told
+    /// why the registry does not answer, while it does not, and `None` when it answers.
     ///
     /// # Errors
     /// When an address is none, or no HTTP client can be made.
-    pub fn connect(urls: &str, stop: &Stop) -> Result<Self, KafkaError> {
+    pub fn connect(
+        urls: &str,
+        stop: &Stop,
+        on_outage: impl Fn(Option<String>) + Send + Sync + 'static,
+    ) -> Result<Self, KafkaError> {
         let urls: Vec<_> = urls.split(',').map(|url| url.trim().trim_end_matches('/').to_owned()).collect();
         for url in &urls {
             reqwest::Url::parse(url).map_err(|error| KafkaError::Settings(format!("schemas.registry: {error}")))?;
@@ -103,8 +108,8 @@ impl Registry {
         let client = Client::builder().timeout(TIMEOUT).connect_timeout(TIMEOUT / 2).build();
         let client = client.map_err(|error| KafkaError::Settings(format!("schemas.registry: {error}")))?;
         let (wanted, inbox) = channel();
-        let shared = Shared { urls, client, known: Mutex::default(), outage: Mutex::default(), stop: stop.clone() };
-        let shared = Arc::new(shared);
+        let on_outage = Box::new(on_outage);
+        let shared = Arc::new(Shared { urls, client, known: Mutex::default(), on_outage, stop: stop.clone() });
         let fetcher = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("registry".to_owned())
@@ -117,8 +122,12 @@ impl Registry {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub fn if_any(urls: &str, stop: &Stop) -> Result<Option<Self>, KafkaError> {
-        if urls.is_empty() { Ok(None) } else { Self::connect(urls, stop).map(Some) }
+    pub fn if_any(
+        urls: &str,
+        stop: &Stop,
+        on_outage: impl Fn(Option<String>) + Send + Sync + 'static,
+    ) -> Result<Option<Self>, KafkaError> {
+        if urls.is_empty() { Ok(None) } else { Self::connect(urls, stop, on_outage).map(Some) }
     }
 
     /// What is known about an id, without waiting.
@@ -134,11 +143,6 @@ impl Registry {
         // The thread ends only when nobody can ask any more.
         let _ = self.wanted.send(id);
         Lookup::Pending
-    }
-
-    /// Why the registry does not answer, while it does not.
-    pub fn outage(&self) -> Option<String> {
-        self.shared.outage.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Registers a schema under a subject, unless it is there already; gives its id, which is known from then on. Waits out an
@@ -310,14 +314,13 @@ impl Shared {
         Err(KafkaError::Unavailable { what: "schema registry".to_owned(), message: failures.join("; ") })
     }
 
-    /// Does something until the registry is there to answer, and keeps note of the outage meanwhile.
+    /// Does something until the registry is there to answer, and tells of the outage meanwhile.
     fn insist<T>(&self, attempt: impl FnMut() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
-        let note = |outage| *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
         let result = patiently(&self.stop, attempt, |error| {
             tracing::warn!(%error, "the schema registry does not answer");
-            note(Some(error.to_string()));
+            (self.on_outage)(Some(error.to_string()));
         });
-        note(None);
+        (self.on_outage)(None);
         result
     }
 

@@ -11,6 +11,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::{Clients, KafkaError};
 
 const ANSWER: Duration = Duration::from_secs(30);
+/// Shorter, for it is asked at the start, where somebody waits to be told that no broker is there.
+const METADATA_ANSWER: Duration = Duration::from_secs(5);
 
 /// A topic that should be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +57,8 @@ impl<'a> Topics<'a> {
     /// # Errors
     /// When the broker does not answer.
     pub fn partitions(&self, topics: &[String]) -> Result<BTreeMap<String, Option<i32>>, KafkaError> {
-        let unavailable = |error| KafkaError::Unavailable { what: "topics".to_owned(), message: error };
-        let metadata = self.consumer.fetch_metadata(None, ANSWER);
+        let unavailable = |error| KafkaError::Unavailable { what: "broker".to_owned(), message: error };
+        let metadata = self.consumer.fetch_metadata(None, METADATA_ANSWER);
         let metadata = metadata.map_err(|error| unavailable(error.to_string()))?;
         let count = |name: &String| {
             let topic = metadata.topics().iter().find(|topic| topic.name() == name);

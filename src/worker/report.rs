@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::kafka::log::Schemas as _;
 use crate::store::durable::DurableStore as _;
 
 use super::Worker;
@@ -62,9 +61,6 @@ impl<W: World> Worker<'_, W> {
                 Ok((due, pending)) => owned.metrics.timers(due, pending),
                 Err(error) => tracing::warn!(partition = owned.number, %error, "counting timers"),
             }
-        }
-        if let Some(registry) = &self.engine.registry {
-            self.engine.telemetry.waiting("registry", registry.outage().is_some());
         }
         if let Some(restoring) = &self.restoring {
             restoring.report();

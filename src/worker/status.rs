@@ -26,8 +26,17 @@ pub struct WorkerState {
     pub assigned: bool,
     /// What it waits for, in words, such as an unreachable broker.
     pub waiting_for: Option<String>,
+    /// Why the schema registry does not answer, while it does not.
+    pub registry_outage: Option<String>,
     /// Why it ended, if it did other than when asked to.
     pub failed: Option<String>,
+}
+
+impl WorkerState {
+    /// What it waits for, in words: the broker, or else the registry.
+    pub fn waits_for(&self) -> Option<&str> {
+        self.waiting_for.as_deref().or(self.registry_outage.as_deref())
+    }
 }
 
 impl Status {
@@ -52,6 +61,11 @@ impl Status {
         if let Some(state) = self.workers.get(worker) {
             change(&mut lock(state));
         }
+    }
+
+    /// Changes what every worker says of itself, which those do not that have not begun.
+    pub fn update_all(&self, change: impl Fn(&mut WorkerState)) {
+        self.workers.iter().for_each(|state| change(&mut lock(state)));
     }
 
     /// What each worker says of itself.
@@ -83,14 +97,14 @@ impl Status {
         if complaints.is_empty() { Ok(()) } else { Err(complaints) }
     }
 
-    /// Whether every owned partition is restored and the broker can be reached: what is missing otherwise.
+    /// Whether every owned partition is restored, and broker and registry can be reached: what is missing otherwise.
     pub fn readiness(&self) -> Result<(), Vec<String>> {
         let mut complaints = Vec::new();
         for (number, state) in self.workers().into_iter().enumerate() {
-            if let Some(failed) = state.failed {
+            if let Some(failed) = &state.failed {
                 complaints.push(format!("worker {number} has ended: {failed}"));
             }
-            if let Some(waiting_for) = state.waiting_for {
+            if let Some(waiting_for) = state.waits_for() {
                 complaints.push(format!("worker {number} waits: {waiting_for}"));
             }
             if !state.assigned {

@@ -121,8 +121,20 @@ impl Engine {
         stop: Stop,
     ) -> Result<Self, KafkaError> {
         let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
-        let registry = Registry::if_any(&config.schemas.registry.0, &stop)?;
-        let partitions = prepare(&clients, &settings, &telemetry, &stop)?;
+        let on_outage = {
+            let (status, telemetry) = (status.clone(), telemetry.clone());
+            move |outage: Option<String>| {
+                telemetry.waiting("registry", outage.is_some());
+                status.update_all(|state| state.registry_outage.clone_from(&outage));
+            }
+        };
+        on_outage(None);
+        let registry = Registry::if_any(&config.schemas.registry.0, &stop, on_outage)?;
+        let on_wait = |error: Option<&KafkaError>| {
+            telemetry.waiting("broker", error.is_some());
+            status.update_all(|state| state.waiting_for = error.map(ToString::to_string));
+        };
+        let partitions = prepare(&clients, &settings, on_wait, &stop)?;
         let format = format(config.output.format, registry.as_ref(), &settings)?;
         let outbox = Outbox {
             changes: settings.changes.clone(),

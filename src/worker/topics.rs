@@ -6,7 +6,6 @@ use crate::kafka::changelog::Extent;
 use crate::kafka::log::{Log, Place};
 use crate::kafka::topics::{CHANGELOG, COMPACTED, KEPT, Topics, Wanted};
 use crate::kafka::{Clients, KafkaError, Stop, patiently};
-use crate::telemetry::Telemetry;
 
 use super::marker::{MARKER_KEY, Marker};
 use super::restore::{PATIENCE, RestoreError};
@@ -15,18 +14,20 @@ use super::settings::Settings;
 /// Markers are looked for in so many offsets at the end of a partition; in more if there is none.
 const NEAR_END: i64 = 10_000;
 
-/// The partition count of the input topics, once the topics that we write are there.
+/// The partition count of the input topics, once the topics that we write are there. `on_wait` is told what it waits for, and
+/// `None` in the end.
 ///
 /// # Errors
 /// When they do not fit together or to the state, or the broker refuses.
 pub(super) fn prepare(
     clients: &Clients,
     settings: &Settings,
-    telemetry: &Telemetry,
+    on_wait: impl Fn(Option<&KafkaError>),
     stop: &Stop,
 ) -> Result<i32, KafkaError> {
+    // One client for all attempts, so that a connection that takes longer than an attempt is made in the end.
+    let topics = Topics::new(clients)?;
     let attempt = || {
-        let topics = Topics::new(clients)?;
         let partitions = topics.shared_partitions(&settings.input_topics())?;
         let wanted = written(settings, partitions);
         let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
@@ -44,9 +45,9 @@ pub(super) fn prepare(
     };
     let partitions = patiently(stop, attempt, |error| {
         tracing::warn!(%error, "waiting for the broker");
-        telemetry.waiting("broker", true);
+        on_wait(Some(error));
     });
-    telemetry.waiting("broker", false);
+    on_wait(None);
     partitions
 }
 

@@ -45,7 +45,7 @@ pub(super) fn registry(config: &Config) -> Finding {
         return Finding::good(CHECK, "none is configured; events in its wire format would be refused");
     }
     let stop = Stop::default();
-    let answer = Registry::connect(url, &stop).and_then(|registry| registry.ping());
+    let answer = Registry::connect(url, &stop, |_| {}).and_then(|registry| registry.ping());
     stop.request();
     match answer {
         Ok(()) => Finding::good(CHECK, "it answers"),

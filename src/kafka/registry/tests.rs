@@ -84,7 +84,7 @@ fn a_schema_is_fetched_once_with_what_it_refers_to() {
         ),
         ("/subjects/sc/versions/1", &[(200, r#"{"schema":"C"}"#)]),
     ]);
-    let registry = Registry::connect(&server.url, &Stop::default()).unwrap();
+    let registry = Registry::connect(&server.url, &Stop::default(), |_| {}).unwrap();
     assert_eq!(registry.schema(7), Lookup::Pending);
     assert_eq!(registry.clone().schema(7), Lookup::Pending);
     assert_eq!(settled(&registry, 7), known("A", &["C", "B"]));
@@ -99,7 +99,7 @@ fn what_the_registry_does_not_know_is_unknown_and_not_asked_again_at_once() {
         ("/schemas/ids/9", &[(200, r#"{"schema":"A","references":[{"name":"a","subject":"a","version":1}]}"#)]),
         ("/subjects/a/versions/1", &[(200, r#"{"schema":"A","references":[{"name":"a","subject":"a","version":1}]}"#)]),
     ]);
-    let registry = Registry::connect(&server.url, &Stop::default()).unwrap();
+    let registry = Registry::connect(&server.url, &Stop::default(), |_| {}).unwrap();
     for (id, why) in [(1, "Schema not found"), (8, "PROTOBUF"), (9, "no end")] {
         let answer = settled(&registry, id);
         assert!(matches!(&answer, Lookup::Unknown(said) if said.contains(why)), "{id}: {answer:?}");
@@ -112,14 +112,11 @@ fn what_the_registry_does_not_know_is_unknown_and_not_asked_again_at_once() {
 fn an_outage_is_waited_out_and_told() {
     let good = (200, r#"{"schema":"A"}"#);
     let server = Scripted::start(&[("/schemas/ids/7", &[(500, ""), (503, "{}"), (401, ""), good])]);
-    let registry = Registry::connect(&server.url, &Stop::default()).unwrap();
-    assert_eq!(registry.schema(7), Lookup::Pending);
-    while registry.outage().is_none() {
-        assert!(!matches!(registry.schema(7), Lookup::Known(_)), "the outage was never told");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let (tell, told) = channel();
+    let registry = Registry::connect(&server.url, &Stop::default(), move |outage| tell.send(outage).unwrap()).unwrap();
     assert_eq!(settled(&registry, 7), known("A", &[]));
-    assert_eq!(registry.outage(), None);
+    let told: Vec<_> = told.try_iter().map(|outage| outage.is_some()).collect();
+    assert_eq!(told, [true, true, true, false]);
     assert_eq!(server.count("/schemas/ids/7"), 4);
 }
 
@@ -128,10 +125,10 @@ fn the_next_address_is_asked_when_one_is_down_and_passwords_are_sent() {
     let server = Scripted::start(&[("/subjects/s/versions", &[(200, r#"{"id":12}"#)])]);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let urls = format!("http://{closed}, {}/", server.url.replace("http://", "http://u:p@"));
-    let registry = Registry::connect(&urls, &Stop::default()).unwrap();
+    let registry = Registry::connect(&urls, &Stop::default(), |_| {}).unwrap();
     assert_eq!(registry.register("s", "\"string\"").unwrap(), 12);
     assert_eq!(server.count("u:p@/subjects/s/versions"), 1);
-    assert!(Registry::connect("http://a,,http://b", &Stop::default()).is_err());
+    assert!(Registry::connect("http://a,,http://b", &Stop::default(), |_| {}).is_err());
 }
 
 #[test]
@@ -141,7 +138,7 @@ fn refusals_are_told_apart_from_absence() {
         ("/subjects/s/versions/latest", &[(200, r#"{"id":3,"schema":"S"}"#)]),
         ("/compatibility/subjects/s/versions/latest", &[(200, r#"{"is_compatible":false}"#)]),
     ]);
-    let registry = Registry::connect(&server.url, &Stop::default()).unwrap();
+    let registry = Registry::connect(&server.url, &Stop::default(), |_| {}).unwrap();
     let refusal = registry.register("s", "S").unwrap_err().to_string();
     assert!(refusal.contains("incompatible"), "{refusal}");
     assert_eq!(registry.latest("s").unwrap(), Some((3, "S".to_owned())));

@@ -45,10 +45,6 @@ impl Schemas for Registry {
         };
         Lookup::Known(Arc::new(RegisteredSchema { schema, references: Vec::new() }))
     }
-
-    fn outage(&self) -> Option<String> {
-        None
-    }
 }
 
 /// An id of which the answer is there.
