@@ -184,6 +184,8 @@ fn partition(catalog: Arc<Catalog>, schemas: &SchemaSet) -> Partition<MemoryStor
         json!({"type": "purchase", "event_id": "3", "customer_id": "ben ö", "occurred_at": NOON, "total": 1}),
         json!({"type": "purchase", "event_id": "4", "customer_id": "cem", "occurred_at": NOON, "total": 1}),
         json!({"type": "click", "event_id": "5", "customer_id": "dora", "occurred_at": NOON}),
+        json!({"type": "purchase", "event_id": "6", "customer_id": "eve", "occurred_at": NOON, "total": 1}),
+        json!({"type": "erasure", "event_id": "7", "customer_id": "eve", "occurred_at": NOON}),
     ];
     for json in records {
         decoder.decode_value_into(&json, &mut record).unwrap();
@@ -223,6 +225,23 @@ fn a_customer_is_shown_and_explained() {
         when["parts"].as_array().unwrap().iter().map(|part| (&part["holds"], &part["decides"])).collect();
     assert_eq!(parts, [(&json!(true), &json!(false)), (&json!(false), &json!(true))], "{big}");
     assert_eq!(site.get("/v1/customers/ben%20%C3%B6/explain").body["segments"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn an_erasure_has_a_receipt() {
+    let site = Site::start("");
+    site.check_problem("/v1/customers/nobody/erasure", 503, "held-elsewhere");
+    site.assign();
+    // `printf eve | openssl dgst -sha256 -hmac ""`
+    let hash = "9e03142cb48abe16e097e0eb81939ff2661d5065a685cc0efa5f2753d209f4e7";
+    let receipt = json!({"customer_id": "eve", "erased_at": "2026-01-01T12:00:00.000Z", "sequence": 2,
+                         "customer_hash": hash, "returned": false});
+    site.check("/v1/customers/eve/erasure", &receipt);
+    site.check_problem("/v1/customers/eve", 404, "unknown-customer");
+    for other in ["ada", "nobody"] {
+        site.check_problem(&format!("/v1/customers/{other}/erasure"), 404, "not-erased");
+    }
+    site.check_problem("/v1/customers/eve/erasure?colour=red", 400, "bad-request");
 }
 
 #[test]

@@ -82,7 +82,11 @@ fn expect(output: &Output, code: i32, parts: &[&str]) -> String {
 
 /// Where the engine answers HTTP, by its log.
 fn http(site: &Site) -> String {
-    let log = std::fs::read_to_string(site.directory.path().join("data.log")).unwrap();
+    http_of(site, "data")
+}
+
+fn http_of(site: &Site, data: &str) -> String {
+    let log = std::fs::read_to_string(site.directory.path().join(format!("{data}.log"))).unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut addresses = lines.filter_map(|line| line["address"].as_str().map(str::to_owned));
     addresses.next_back().expect("it says where it answers")
@@ -309,4 +313,62 @@ fn log_lines_are_json_with_fields_that_keep_their_names() {
     assert!(!log.contains("xanthippe"), "customers are nobody's business at info: {log}");
     // Nothing for each event or each commit.
     assert!(messages.len() < 30, "{log}");
+}
+
+#[test]
+fn who_asked_to_be_forgotten_is_and_has_a_receipt() {
+    let site = Site::new(Broker::shared(), 2, DEFINITIONS);
+    let mut engine = site.start();
+    site.produce(&[click("a", "xanthippe"), click("b", "xanthippe")]);
+    wait_for_changes(&site, &mut engine, 2);
+    let erased_at = now_ms();
+    let erasure = json!({"type": "erasure", "event_id": "e", "customer_id": "xanthippe", "occurred_at": erased_at});
+    site.produce(&[erasure]);
+    let asked = || serde_json::from_str::<Value>(&get(&http(&site), "/v1/customers/xanthippe/erasure")).unwrap();
+    wait_until(&mut engine, "an erasure", || site.changes().iter().any(|change| change["cause"]["kind"] == "erasure"));
+    let n_changes = site.changes().len();
+    let receipt = asked();
+    let instant = jiff::Timestamp::from_millisecond(erased_at).unwrap();
+    assert_eq!(receipt["erased_at"], format!("{instant:.3}"), "{receipt}");
+    assert_eq!((&receipt["sequence"], &receipt["returned"]), (&json!(n_changes), &json!(false)), "{receipt}");
+    assert!(get(&http(&site), "/v1/customers/xanthippe").contains("unknown-customer"));
+
+    // Nothing of them is left: every key with their name ends in a tombstone.
+    for topic in [site.topic("memberships"), format!("{}-changelog", site.name)] {
+        let mut last = BTreeMap::new();
+        for message in site.broker.read(&topic) {
+            last.insert(message.key.unwrap(), message.value);
+        }
+        let is_theirs = |text: &[u8]| String::from_utf8_lossy(text).contains("xanthippe");
+        let (theirs, of_others): (Vec<_>, Vec<_>) = last.into_iter().partition(|(key, _)| is_theirs(key));
+        assert!(!theirs.is_empty() && theirs.iter().all(|(_, value)| value.is_none()), "{topic}: {theirs:?}");
+        assert!(!of_others.iter().flat_map(|(_, value)| value).any(|value| is_theirs(value)), "{topic}");
+    }
+
+    // What happened before and comes late is dropped; what happens after is of somebody new, who is counted on.
+    let late = json!({"type": "click", "event_id": "late", "customer_id": "xanthippe", "occurred_at": erased_at - 1});
+    site.produce(&[late, click("c", "xanthippe")]);
+    wait_for_changes(&site, &mut engine, n_changes + 1);
+    assert_eq!(site.changes()[n_changes]["sequence"], n_changes + 1);
+    let later = asked();
+    assert_eq!(later["returned"], true);
+    assert_eq!((&later["erased_at"], &later["sequence"]), (&receipt["erased_at"], &receipt["sequence"]));
+
+    // The changelog remembers.
+    engine.kill();
+    let log = std::fs::read_to_string(site.directory.path().join("data.log")).unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let told: Vec<_> = lines.filter(|line| line["message"] == "erased a customer").collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert_eq!((&told[0]["customer_hash"], &told[0]["offset"]), (&receipt["customer_hash"], &json!(0)), "{}", told[0]);
+    assert_eq!(told[0]["erased_at"], receipt["erased_at"]);
+    assert!(!log.contains("xanthippe"), "{log}");
+    let mut engine = site.start_in("elsewhere");
+    let log = site.directory.path().join("elsewhere.log");
+    engine.wait_until(|| std::fs::read_to_string(&log).unwrap().contains("answering HTTP"));
+    let elsewhere = http_of(&site, "elsewhere");
+    let remembered = || get(&elsewhere, "/v1/customers/xanthippe/erasure");
+    let later = later.to_string();
+    wait_until(&mut engine, "a receipt", || remembered() == later);
+    Site::stop(engine);
 }

@@ -7,7 +7,7 @@ use crate::engine::missing::Missing;
 use crate::engine::value::Value;
 use crate::wire::missing;
 use crate::wire::text::{push_json, value_text};
-use crate::worker::query::CustomerView;
+use crate::worker::query::{CustomerView, Receipt};
 
 /// An instant as RFC 3339 text.
 pub fn instant(instant_ms: i64) -> Json {
@@ -39,6 +39,17 @@ pub fn customer(view: &CustomerView) -> Json {
         "traits": values(&view.traits),
         "memberships": memberships,
         "consents": consents,
+    })
+}
+
+/// That a customer was erased, and what is kept of them.
+pub fn erasure(customer_id: &str, receipt: &Receipt) -> Json {
+    json!({
+        "customer_id": customer_id,
+        "erased_at": instant(receipt.erased_at),
+        "sequence": receipt.sequence,
+        "customer_hash": receipt.hash,
+        "returned": receipt.has_returned,
     })
 }
 

@@ -30,22 +30,36 @@ pub(super) struct Which {
     segment: Option<String>,
 }
 
-/// What `show` takes.
+/// What `show` and `erasure` take.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
+
+/// No query, or that there is one.
+pub(super) type NoQuery = Result<Query<Nothing>, QueryRejection>;
 
 /// `GET /v1/customers/{id}`
 pub(super) async fn show(
     State(shared): State<Shared>,
     id: Id,
-    nothing: Result<Query<Nothing>, QueryRejection>,
+    nothing: NoQuery,
     asked: Asked,
 ) -> Result<LocalJson, Local<Problem>> {
-    let customer_id = customer_id(id).map_err(nowhere)?;
-    nothing.map_err(|rejection| nowhere(Problem::bad_request(rejection.body_text())))?;
+    let customer_id = only_id(id, nothing)?;
     let question = Question::Customer { customer_id: customer_id.clone() };
-    find(&shared, &asked, &customer_id, &question).await
+    find(&shared, &asked, &customer_id, &question, Problem::unknown_customer).await
+}
+
+/// `GET /v1/customers/{id}/erasure`
+pub(super) async fn erasure(
+    State(shared): State<Shared>,
+    id: Id,
+    nothing: NoQuery,
+    asked: Asked,
+) -> Result<LocalJson, Local<Problem>> {
+    let customer_id = only_id(id, nothing)?;
+    let question = Question::Erasure { customer_id: customer_id.clone() };
+    find(&shared, &asked, &customer_id, &question, Problem::not_erased).await
 }
 
 /// `GET /v1/customers/{id}/explain?segment=`
@@ -62,15 +76,16 @@ pub(super) async fn explain(
         segments::must_exist(&shared, segment).map_err(nowhere)?;
     }
     let question = Question::Explain { customer_id: customer_id.clone(), segment };
-    find(&shared, &asked, &customer_id, &question).await
+    find(&shared, &asked, &customer_id, &question, Problem::unknown_customer).await
 }
 
-/// The answer of whoever has the customer. Unknown is only whom no process can have.
+/// The answer of whoever has the customer. Unknown, which is a problem, is only whom no process can have.
 async fn find(
     shared: &Shared,
     asked: &Asked,
     customer_id: &str,
     question: &Question,
+    unknown: fn(&str) -> Problem,
 ) -> Result<LocalJson, Local<Problem>> {
     let mut tries = 1;
     loop {
@@ -93,7 +108,7 @@ async fn find(
             }
         }
         if asked.is_forwarded || shared.sources.is_all(&partitions) {
-            return Err(Local(partitions, Problem::unknown_customer(customer_id)));
+            return Err(Local(partitions, unknown(customer_id)));
         }
         if tries == TRIES {
             return Err(nowhere(gap(&shared.sources, &partitions, &others)));
@@ -106,6 +121,7 @@ async fn find(
 fn told(customer_id: &str, answer: &Answer) -> Option<Value> {
     match answer {
         Answer::Customer(view) => Some(api::customer(view)),
+        Answer::Erased(receipt) => Some(api::erasure(customer_id, receipt)),
         Answer::Explained { at, explanations } => {
             let segments: Vec<_> =
                 explanations.iter().map(|(segment, explanation)| api::explanation(segment, explanation)).collect();
@@ -113,6 +129,12 @@ fn told(customer_id: &str, answer: &Answer) -> Option<Value> {
         }
         _ => None,
     }
+}
+
+/// The customer of a path that has no query.
+fn only_id(id: Id, nothing: NoQuery) -> Result<String, Local<Problem>> {
+    nothing.map_err(|rejection| nowhere(Problem::bad_request(rejection.body_text())))?;
+    customer_id(id).map_err(nowhere)
 }
 
 /// A problem that speaks for no partition.

@@ -191,6 +191,7 @@ fn routes(shared: Shared) -> Router {
         .route("/v1/segments/{name}/members", get(segments::members))
         .route("/v1/customers/{id}", get(customers::show))
         .route("/v1/customers/{id}/explain", get(customers::explain))
+        .route("/v1/customers/{id}/erasure", get(customers::erasure))
         .route("/v1/customers/{id}/changes", get(changes::of_customer))
         .route("/v1/changes", get(changes::follow))
         .route("/v1/changes/recent", get(changes::recent))

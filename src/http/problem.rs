@@ -42,6 +42,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown-customer", "This customer is unknown").detail(detail)
     }
 
+    pub(super) fn not_erased(customer_id: &str) -> Self {
+        let detail = format!("No erasure of `{customer_id}` has been applied.");
+        Self::new(StatusCode::NOT_FOUND, "not-erased", "This customer was not erased").detail(detail)
+    }
+
     pub(super) fn held_elsewhere(partitions: &[i32], silent: &[String]) -> Self {
         let silent = if silent.is_empty() { String::new() } else { format!(" ({})", silent.join("; ")) };
         let detail = format!(

@@ -25,7 +25,7 @@ use crate::wire::customer::{Unreadable, decode};
 use behind::Round;
 pub use cached::memory_of_customer;
 use cached::{Cached, Spare};
-pub use erasure::ErasureKey;
+pub use erasure::{ErasureKey, Receipt};
 pub(super) use slots::Slot;
 use slots::{Places, Slots};
 
@@ -285,14 +285,7 @@ impl<S: Store> Customers<S> {
 
     /// A new customer, who goes on counting changes where one erased under the same id left off.
     fn newcomer(&mut self, customer_id: &str) -> Result<Box<Customer>, StoreError> {
-        if self.any_erased.is_none() {
-            let first = self.store.scan(Some(&[CUSTOMER + 1]), 1)?;
-            self.any_erased = Some(first.first().is_some_and(|(key, _)| key.first() == Some(&ERASED)));
-        }
-        let is_possible = self.any_erased == Some(true);
-        let erased = if is_possible { self.peek_key(&self.erasure_key.key(customer_id))? } else { None };
-        let erased = erased.map(Cow::into_owned);
-        Ok(erased.map_or_else(|| self.spare.newcomer(), Box::new))
+        Ok(self.remains(customer_id)?.map_or_else(|| self.spare.newcomer(), Box::new))
     }
 
     fn decoded(&self, bytes: &[u8]) -> Result<Customer, StoreError> {

@@ -23,7 +23,7 @@ use crate::engine::{Applied, Engine, catalog};
 use crate::store::{Store, StoreError, Update};
 pub use clock::Clock;
 use customers::{Customers, Slot};
-pub use customers::{ErasureKey, Page, customer_id_of, is_customer, key_of, memory_of_customer};
+pub use customers::{ErasureKey, Page, Receipt, customer_id_of, is_customer, key_of, memory_of_customer};
 use names::Names;
 use percentiles::Percentiles;
 pub use percentiles::Refresh;
@@ -236,6 +236,14 @@ impl<S: Store> Partition<S> {
     pub fn customer(&mut self, customer_id: &str) -> Result<Option<Customer>, StoreError> {
         let customer = self.customers.peek(customer_id)?.filter(|customer| customer.own_time.is_some());
         Ok(customer.map(Cow::into_owned))
+    }
+
+    /// The receipt of a customer's last erasure, uncommitted ones included; `None` if there was none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn erasure(&mut self, customer_id: &str) -> Result<Option<Receipt>, StoreError> {
+        self.customers.receipt(customer_id)
     }
 
     /// When the clock has something to pass next, milliseconds since the epoch; it may turn out to be nothing.

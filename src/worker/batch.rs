@@ -8,11 +8,11 @@ use compact_str::CompactString;
 use hashbrown::HashMap;
 
 use crate::engine::effects::{Cause, Change, Outcome};
-use crate::engine::record::{Origin, Record};
+use crate::engine::record::{Body, Origin, Record};
 use crate::kafka::KafkaError;
 use crate::kafka::log::{LogConsumer as _, LogMessage};
 use crate::kafka::merge::{Merge, Next};
-use crate::partition::{Partition, Refresh, customer_id_of};
+use crate::partition::{Partition, Receipt, Refresh, customer_id_of};
 use crate::store::durable::DurableStore as _;
 use crate::store::{Store as _, StoreError};
 use crate::telemetry::{Happened, PartitionMetrics, WorkerMetrics};
@@ -121,6 +121,15 @@ impl From<PendingChange> for SentChange {
     }
 }
 
+/// Somebody who asked to be forgotten, to be told of once that is committed.
+pub(super) struct Erased {
+    pub(super) receipt: Receipt,
+    /// Segments they left by it.
+    pub(super) n_left: usize,
+    /// The record that asked for it.
+    pub(super) asked: Origin,
+}
+
 /// What a commit has to send besides the customers.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -131,6 +140,8 @@ pub(super) struct Pending {
     pub(super) sent: Vec<SentChange>,
     /// What this partition tells the others of the distribution of values, by key.
     pub(super) distributions: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Nothing to send: whom it forgets.
+    pub(super) erased: Vec<Erased>,
     pub(super) n_records: usize,
 }
 
@@ -145,6 +156,7 @@ impl Pending {
         self.changes.clear();
         self.sent.clear();
         self.distributions.clear();
+        self.erased.clear();
         self.n_records = 0;
     }
 }
@@ -343,7 +355,13 @@ impl<'c, W: World> Owned<'c, W> {
             };
             self.refuse(&message, refusal, error);
         }
+        let n_before = self.pending.changes.len();
         self.collect_changes(Some((&message, message.timestamp_ms().unwrap_or(tools.wall_ms))));
+        if let Decoded::Record(record) = &decoded
+            && matches!((&record.body, outcome), (Body::Erasure, Outcome::Processed))
+        {
+            self.note_erasure(record, lane, n_before)?;
+        }
         if let Some(input) = tools.inputs.get(lane) {
             tools.metrics.event(&input.event_type, outcome);
         }
@@ -361,6 +379,17 @@ impl<'c, W: World> Owned<'c, W> {
         let Some(origin) = self.origins.get_mut(lane) else { return Ok(Outcome::Processed) };
         origin.offset = offset;
         self.partition.offer(record, origin, Some(wall_ms))
+    }
+
+    /// Notes that a record made somebody be forgotten; the changes from `n_before` on are those it brought about.
+    fn note_erasure(&mut self, record: &Record, lane: usize, n_before: usize) -> Result<(), StoreError> {
+        let receipt = self.partition.erasure(&record.envelope.customer_id)?;
+        let n_left =
+            self.pending.changes[n_before..].iter().filter(|change| change.change.cause == Cause::Erasure).count();
+        if let (Some(receipt), Some(asked)) = (receipt, self.origins.get(lane).cloned()) {
+            self.pending.erased.push(Erased { receipt, n_left, asked });
+        }
+        Ok(())
     }
 
     fn refuse(&mut self, message: &MessageOf<'c, W>, refusal: crate::engine::effects::Refusal, error: &str) {

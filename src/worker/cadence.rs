@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use crate::engine::value::Value;
 use crate::kafka::KafkaError;
 use crate::kafka::log::LogProducer as _;
 use crate::kafka::transaction::Failure;
 use crate::telemetry::WorkerMetrics;
+use crate::wire::text::value_text;
 
-use super::batch::{Owned, SentChange, Since, Wants};
+use super::batch::{Erased, Owned, SentChange, Since, Wants};
 use super::clock::{now, since, wall_ms};
 use super::commit::{Commit, Concluded, send_changes};
 use super::failpoint::reach;
@@ -139,6 +141,7 @@ impl<W: World> Worker<'_, W> {
         }
         for part in parts {
             count_changes(&mut self.metrics, &part.changes);
+            part.erased.iter().for_each(tell_erased);
             if let Some(owned) = self.owned.get_mut(&part.number) {
                 owned.committed(part, was_waited_for)?;
             }
@@ -175,6 +178,22 @@ impl<W: World> Worker<'_, W> {
         self.restore(numbers);
         Ok(())
     }
+}
+
+/// The receipt of an erasure, without the customer's id: who may ask for it knows that.
+fn tell_erased(erased: &Erased) {
+    let Erased { receipt, n_left, asked } = erased;
+    let erased_at = value_text(&Value::Instant(receipt.erased_at));
+    tracing::info!(
+        customer_hash = receipt.hash,
+        erased_at,
+        left = n_left,
+        sequence = receipt.sequence,
+        topic = asked.topic.as_str(),
+        partition = asked.partition,
+        offset = asked.offset,
+        "erased a customer"
+    );
 }
 
 /// Counts the changes of a commit, and how long after what brought them about it ended.

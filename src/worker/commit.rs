@@ -7,7 +7,7 @@ use crate::kafka::consumer::Offsets;
 use crate::kafka::log::{LogConsumer as _, LogProducer};
 use crate::kafka::transaction::Failure;
 
-use super::batch::{Owned, Pending, SentChange};
+use super::batch::{Erased, Owned, Pending, SentChange};
 use super::clock::{now, wall_ms};
 use super::failpoint::{during, reach};
 use super::marker::Marker;
@@ -46,6 +46,7 @@ pub(super) struct Part {
     pub(super) number: i32,
     pub(super) marker: Marker,
     pub(super) changes: Vec<SentChange>,
+    pub(super) erased: Vec<Erased>,
     /// Records of the changelog, the marker among them.
     pub(super) n_logged: i64,
     /// When it was sent, by the wall clock, milliseconds since the epoch.
@@ -160,8 +161,9 @@ fn send<W: World>(
         outbox.customer(producer, number, key, value)
     })?;
     outbox.marker(producer, number, &marker)?;
+    let erased = std::mem::take(&mut owned.pending.erased);
     let changes = owned.sent(marker.clone());
-    Ok(Part { number, marker, changes, n_logged, sent_at: wall_ms() })
+    Ok(Part { number, marker, changes, erased, n_logged, sent_at: wall_ms() })
 }
 
 fn conclude<W: World>(

@@ -7,6 +7,7 @@ use crate::engine::catalog::{Catalog, SegmentId};
 use crate::engine::customer::{Customer, find};
 use crate::engine::explain::Explanation;
 use crate::engine::value::Value;
+pub use crate::partition::Receipt;
 use crate::partition::{Partition, customer_id_of};
 use crate::store::{Store, StoreError};
 use crate::wire::customer::encode;
@@ -16,6 +17,11 @@ use crate::wire::customer::encode;
 pub enum Question {
     /// What is known of a customer.
     Customer {
+        /// Who.
+        customer_id: String,
+    },
+    /// When a customer was erased last.
+    Erasure {
         /// Who.
         customer_id: String,
     },
@@ -58,6 +64,8 @@ pub enum Answer {
     NotHere,
     /// What is known of the customer.
     Customer(Box<CustomerView>),
+    /// That they were erased.
+    Erased(Receipt),
     /// Segments by name, explained.
     Explained {
         /// The instant of the explanation, milliseconds since the epoch.
@@ -173,6 +181,7 @@ fn answer<S: Store>(question: &Question, partitions: &mut [&mut Partition<S>], n
         Question::Customer { customer_id } => first_with(partitions, customer_id, |partition, customer| {
             Answer::Customer(Box::new(view(partition, customer_id, customer, now)))
         }),
+        Question::Erasure { customer_id } => erasure(partitions, customer_id),
         Question::Explain { customer_id, segment } => first_with(partitions, customer_id, |partition, customer| {
             explain(partition, customer_id, customer, segment.as_deref(), now)
         }),
@@ -190,6 +199,15 @@ fn first_with<S: Store>(
     for partition in partitions {
         if let Some(customer) = partition.customer(customer_id)? {
             return Ok(tell(partition, &customer));
+        }
+    }
+    Ok(Answer::NotHere)
+}
+
+fn erasure<S: Store>(partitions: &mut [&mut Partition<S>], customer_id: &str) -> Result<Answer, StoreError> {
+    for partition in partitions {
+        if let Some(receipt) = partition.erasure(customer_id)? {
+            return Ok(Answer::Erased(receipt));
         }
     }
     Ok(Answer::NotHere)
@@ -283,8 +301,10 @@ fn sample<S: Store>(partitions: &mut [&mut Partition<S>], limit: usize) -> Resul
     let mut customers = Vec::new();
     for partition in partitions {
         let page = partition.scan(None, limit)?.customers.into_iter().take(limit);
+        // Whoever was erased just now may still be among them.
+        let known = page.filter(|(_, customer)| customer.own_time.is_some());
         customers
-            .extend(page.filter_map(|(key, customer)| Some((customer_id_of(&key)?.to_owned(), encode(&customer)))));
+            .extend(known.filter_map(|(key, customer)| Some((customer_id_of(&key)?.to_owned(), encode(&customer)))));
     }
     Ok(Answer::Sample(customers))
 }
