@@ -199,6 +199,8 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
     let told = expect(&segue(&site, &["doctor", "--try-writing"]), 0, &["records written (and aborted)"]);
     assert!(told.contains("ok       topics "), "{told}");
     assert!(site.messages("changes").is_empty(), "what the doctor writes is not seen");
+    site.broker.configure_topic(&site.topic("dead_letters"), "max.message.bytes", "1048588");
+    expect(&segue(&site, &["doctor"]), 0, &["warning  topic settings", "takes records of 1048588 bytes"]);
     let answer = segue(&site, &["doctor", "--json"]);
     let findings: Value = serde_json::from_str(&expect(&answer, 0, &[])).unwrap();
     assert!(findings.as_array().unwrap().iter().all(|finding| finding["verdict"] != "error"), "{findings}");

@@ -163,6 +163,45 @@ fn what_is_larger_than_a_dead_letter_may_be_is_cut_and_the_stream_goes_on() {
     Site::stop(engine);
 }
 
+/// Kafka's default is 1 MiB.
+#[test]
+fn a_customer_of_megabytes_is_kept_like_any_other() {
+    const CLICKS: usize = 250;
+    let definitions =
+        "segments:\n  - {name: fan, when: 'top(click.page) = \"none\"'}\n  - {name: keen, when: count(click) > 250}\n";
+    let site = Site::new(Broker::shared(), 1, definitions);
+    let start = now_ms() - MINUTE;
+    // Nothing that could be compressed.
+    let page = |id: usize| -> String {
+        let words =
+            (id * 1_000..id * 1_000 + 750).map(|n| (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
+        words.map(|word| format!("{word:016x}")).collect::<Vec<_>>().concat()
+    };
+    let click_on_page = |id: usize| {
+        let mut event = click(id, "large", start + i64::try_from(id).unwrap());
+        event["page"] = json!(page(id));
+        event
+    };
+    let mut events: Vec<_> = (0..CLICKS).map(click_on_page).collect();
+    site.produce(&events);
+    let mut engine = site.start();
+    let largest = || {
+        let logged = site.messages("changelog");
+        logged.iter().filter_map(|message| Some(message.value.as_ref()?.len())).max().unwrap_or_default()
+    };
+    while !site.broker.has_topic(&site.topic("changelog")) || largest() < 2_500_000 {
+        assert!(engine.is_running(), "{}", engine.log_end());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    Site::stop(engine);
+    // Whoever has no store reads it back.
+    let mut engine = site.start_in("elsewhere");
+    events.push(click_on_page(CLICKS));
+    site.produce(&events[CLICKS..]);
+    site.wait_for(&mut engine, &site.expected(&events, now_ms()));
+    Site::stop(engine);
+}
+
 #[test]
 fn topics_that_do_not_fit_together_are_refused_by_name() {
     let mut site = Site::new(Broker::shared(), 2, DEFINITIONS);

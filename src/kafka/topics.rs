@@ -28,9 +28,19 @@ pub struct Wanted {
 /// Settings of a topic of which only the last value of each key matters.
 pub const COMPACTED: [(&str, &str); 1] = [("cleanup.policy", "compact")];
 
+/// The largest record that is sent, bytes: a customer of whom many aggregates remember thousands of values takes megabytes.
+pub(super) const RECORD_BYTES_MAX: &str = "16000000";
+
 /// Settings of the changelog: compacted, and soon, because a restore reads all of it.
-pub const CHANGELOG: [(&str, &str); 3] =
-    [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.3"), ("segment.ms", "3600000")];
+pub const CHANGELOG: [(&str, &str); 4] = [
+    ("cleanup.policy", "compact"),
+    ("min.cleanable.dirty.ratio", "0.3"),
+    ("segment.ms", "3600000"),
+    (MAX_MESSAGE_BYTES, RECORD_BYTES_MAX),
+];
+
+/// The setting of a topic that says how large a batch of records may be, bytes.
+pub const MAX_MESSAGE_BYTES: &str = "max.message.bytes";
 
 /// Settings of a topic that keeps all it is given.
 pub const KEPT: [(&str, &str); 2] = [("cleanup.policy", "delete"), ("retention.ms", "-1")];

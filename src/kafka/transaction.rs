@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 
 use super::consumer::Progress;
 use super::log::LogProducer;
+use super::topics::RECORD_BYTES_MAX;
 use super::watchdog::{Watchdog, now};
 use super::{Clients, KafkaError, Stop, patiently};
 
@@ -105,8 +106,7 @@ impl Producer {
                 ("retry.backoff.ms", "10"),
                 ("reconnect.backoff.max.ms", "2000"),
                 ("partitioner", "murmur2_random"),
-                // Above what is taken in, because a dead letter is that and its explanation.
-                ("message.max.bytes", "4000000"),
+                ("message.max.bytes", RECORD_BYTES_MAX),
             ],
             &[
                 ("transactional.id", transactional_id),
@@ -260,7 +260,9 @@ fn undelivered(topic: &str, error: &RdKafkaError) -> Failure {
     use RDKafkaErrorCode as Code;
     let what = format!("{topic} took no record: {error}");
     match error.rdkafka_error_code() {
-        Some(Code::MessageSizeTooLarge) => Failure::Refused(format!("{what}; its max.message.bytes must be larger")),
+        Some(Code::MessageSizeTooLarge) => Failure::Refused(format!(
+            "{what}; the topic's max.message.bytes must be larger, and message.max.bytes where kafka.properties has it"
+        )),
         Some(
             Code::TopicAuthorizationFailed
             | Code::ClusterAuthorizationFailed

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::kafka::changelog::Extent;
 use crate::kafka::log::{Log, Place};
-use crate::kafka::topics::{CHANGELOG, COMPACTED, KEPT, Topics, Wanted};
+use crate::kafka::topics::{CHANGELOG, COMPACTED, KEPT, MAX_MESSAGE_BYTES, Topics, Wanted};
 use crate::kafka::{Clients, KafkaError, Stop, patiently};
 
 use super::marker::{MARKER_KEY, Marker};
@@ -54,7 +54,7 @@ pub(super) fn prepare(
 /// The topics that the engine writes, as it makes them when they are missing.
 pub fn written(settings: &Settings, partitions: i32) -> Vec<Wanted> {
     // A dead letter is what was refused, which may be as large as the broker takes, and its explanation.
-    let dead_letters = [KEPT.as_slice(), &[("max.message.bytes", "4000000")]].concat();
+    let dead_letters = [KEPT.as_slice(), &[(MAX_MESSAGE_BYTES, "4000000")]].concat();
     let wanted = |name: &str, settings: &[_]| Wanted { name: name.to_owned(), partitions, settings: settings.to_vec() };
     vec![
         wanted(&settings.changelog(), &CHANGELOG),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::kafka::inspect::{Cluster, Inspector, Topic};
 use crate::kafka::reader::{From, Reader};
+use crate::kafka::topics::{MAX_MESSAGE_BYTES, Wanted};
 use crate::kafka::{Clients, KafkaError};
 use crate::worker::settings::Settings;
 use crate::worker::topics;
@@ -113,6 +114,12 @@ fn topic_settings(settings: &Settings, cluster: &Cluster, described: Result<(), 
     if !wrong.is_empty() {
         return Finding::bad(CHECK, wrong.join("; "), "kafka-configs.sh --alter --add-config cleanup.policy=…");
     }
+    let narrow: Vec<String> =
+        topics::written(settings, 0).iter().filter_map(|topic| narrower(topic, cluster)).collect();
+    if !narrow.is_empty() {
+        let advice = "kafka-configs.sh --alter --add-config max.message.bytes=…: a larger record would stop the engine";
+        return Finding::doubtful(CHECK, narrow.join("; "), advice);
+    }
     let single: Vec<_> =
         cluster.topics.iter().filter(|(_, topic)| topic.replicas < 2).map(|(name, _)| name.as_str()).collect();
     if cluster.brokers > 1 && !single.is_empty() {
@@ -120,6 +127,14 @@ fn topic_settings(settings: &Settings, cluster: &Cluster, described: Result<(), 
         return Finding::doubtful(CHECK, found, "raise the replication factor: one lost broker loses them");
     }
     Finding::good(CHECK, "cleanup policies and copies are as they should be")
+}
+
+/// Says that a topic takes smaller records than it would if the engine had made it.
+fn narrower(wanted: &Wanted, cluster: &Cluster) -> Option<String> {
+    let (_, wanted_bytes) = wanted.settings.iter().find(|(name, _)| *name == MAX_MESSAGE_BYTES)?;
+    let found = cluster.topics.get(&wanted.name)?.settings.get(MAX_MESSAGE_BYTES)?;
+    let is_less = found.parse::<u64>().ok()? < wanted_bytes.parse().ok()?;
+    is_less.then(|| format!("{} takes records of {found} bytes, not of {wanted_bytes}", wanted.name))
 }
 
 fn permissions(
