@@ -345,15 +345,22 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Says what is wrong with a property of `kafka.properties`, name and value, if anything.
+pub type PropertyCheck = fn(&str, &str) -> Result<(), String>;
+
 impl Config {
     /// Reads a file and the environment. Keys of the environment, `SEGUE_SECTION__KEY`, win.
     ///
     /// # Errors
     /// All that is wrong with either, in order of place.
-    pub fn load(file: &Path, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(
+        file: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        property: PropertyCheck,
+    ) -> Result<Self, ConfigError> {
         let name = file.display().to_string();
         match std::fs::read_to_string(file) {
-            Ok(text) => Self::read(&name, &text, environment),
+            Ok(text) => Self::read(&name, &text, environment, property),
             Err(error) => Err(ConfigError {
                 problems: vec![Problem { place: Place::whole(&name), message: format!("cannot be read: {error}") }],
             }),
@@ -368,6 +375,7 @@ impl Config {
         name: &str,
         text: &str,
         environment: impl IntoIterator<Item = (String, String)>,
+        property: PropertyCheck,
     ) -> Result<Self, ConfigError> {
         let mut source = Source::new(name, text);
         source.overlay(environment);
@@ -376,6 +384,11 @@ impl Config {
         source.refuse_the_rest();
         if source.is_readable() {
             config.cross_check(&mut source);
+            let checked = config.kafka.properties.0.iter().map(|(name, value)| property(name, value));
+            let wrong: Vec<String> = checked.filter_map(Result::err).collect();
+            if !wrong.is_empty() {
+                source.problem("kafka", "properties", &wrong.join("; "));
+            }
         }
         let problems = source.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }

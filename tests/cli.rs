@@ -347,6 +347,16 @@ fn a_wrong_configuration_is_told_whole() {
     let files = Files::new(&[("segue.yaml", "kafka: {broker: x}\ntime: {grace: soon}\n")]);
     let told = ["segue.yaml:1:9: unknown key `kafka.broker`", "segue.yaml:2:8: time.grace"];
     run(&["run", "--config", &files.path("segue.yaml")], "").expect(2, &[], &told);
+    let properties = "{acs: all, linger.ms: soon, isolation.level: read_uncommitted, group.protocol: new}";
+    let files = Files::new(&[("segue.yaml", &format!("kafka: {{brokers: b:1, properties: {properties}}}\n"))]);
+    let told = [
+        "segue.yaml:1:23: kafka.properties: ",
+        "No such configuration property: \"acs\"",
+        "linger.ms: Invalid value",
+        "isolation.level cannot be set: exactly-once needs read_committed",
+        "group.protocol is `classic` or `consumer`, not `new`",
+    ];
+    run(&["run", "--config", &files.path("segue.yaml"), "--print-config"], "").expect(2, &[], &told);
     let files = Files::new(&[("segue.yaml", "kafka: {brokers: b:1}\nhttp: {token: hush}\n")]);
     let printed = run(&["run", "--config", &files.path("segue.yaml"), "--print-config"], "");
     let printed = printed.expect(0, &["brokers: \"b:1\"", "token: \"***\""], &[]);

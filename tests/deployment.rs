@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use segue::config::{Config, Topics};
 use segue::engine::effects::{Cause, Change, Refusal};
+use segue::kafka::check_property;
 use segue::wire::cloud_event::{CloudEvent, ContentType, ENTERED, LEFT, TRACE_HEADERS};
 use segue::worker::dead_letter::{ERROR, OFFSET, PARTITION, REASON, RESENT_FROM, TOPIC};
 
@@ -16,9 +17,9 @@ use segue::worker::dead_letter::{ERROR, OFFSET, PARTITION, REASON, RESENT_FROM, 
 fn the_configuration_of_the_image_is_accepted() {
     // The one setting that the image cannot bring.
     let environment = [("SEGUE_HTTP__TOKEN".to_owned(), "a token".to_owned())];
-    let config = Config::load(&root().join("deploy/segue.yaml"), environment.clone()).unwrap();
+    let config = Config::load(&root().join("deploy/segue.yaml"), environment.clone(), check_property).unwrap();
     assert_eq!(config.kafka.brokers, "broker:29092");
-    Config::load(&root().join("deploy/kubernetes/segue.yaml"), environment).unwrap();
+    Config::load(&root().join("deploy/kubernetes/segue.yaml"), environment, check_property).unwrap();
     let kustomization = fs::read_to_string(root().join("deploy/kubernetes/kustomization.yaml")).unwrap();
     for file in files(&root().join("deploy/segments")) {
         let name = file.file_name().unwrap().to_str().unwrap();

@@ -17,8 +17,9 @@ use crate::wire::text::instant_text;
 use crate::worker::dead_letter::{CUT_FROM, Explanation, RESENT_FROM};
 
 use super::clock::now_ms;
-use super::exit::{Blame as _, Exit, Failure};
+use super::exit::{Exit, Failure};
 use super::progress::Progress;
+use super::set::configuration;
 use super::signals::end_on_signals;
 
 /// Read what was refused, and send it again once its cause is mended.
@@ -99,7 +100,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
-    let config = Config::load(&args.which.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.which.config)?;
     let mut n_listed = 0;
     args.which.each(&config, &stop_on_signals()?, &mut |letter| {
         n_listed += 1;
@@ -113,7 +114,7 @@ fn list(args: &ListArgs) -> Result<Exit, Failure> {
 }
 
 fn resend(args: &ResendArgs) -> Result<Exit, Failure> {
-    let config = Config::load(&args.which.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.which.config)?;
     let stop = stop_on_signals()?;
     let (mut letters, mut n_cut) = (Vec::new(), 0);
     args.which.each(&config, &stop, &mut |letter| {

@@ -9,9 +9,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::config::Config;
-
-use super::exit::{Blame as _, Exit, Failure};
+use super::exit::{Exit, Failure};
+use super::set::configuration;
 use super::words::Words;
 
 /// Check all that the service needs: definitions, broker, topics, registry, permissions, clock, disk, limits.
@@ -100,7 +99,7 @@ impl Verdict {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.config)?;
     let mut findings = vec![Finding::good("configuration", args.config.display().to_string())];
     findings.push(around::definitions(&config));
     findings.extend(kafka::examine(&config, args.try_writing));

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::Config;
-
-use super::exit::{Blame as _, Exit, Failure};
+use super::exit::{Exit, Failure};
+use super::set::configuration;
 
 /// Ask the service on this machine whether it is well; the exit code is the answer.
 #[derive(Debug, clap::Args)]
@@ -28,7 +27,7 @@ pub(super) struct Args {
 const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.config)?;
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let address = reachable(config.http.listen);
     let answer = ask(address, path).with_context(|| format!("nobody answers at http://{address}{path}"))?;

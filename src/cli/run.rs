@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::config::Config;
 use crate::definition;
 use crate::http::{DefinitionFiles, Server, Sources, advertised};
 use crate::kafka::{KafkaError, Stop};
@@ -17,7 +16,7 @@ use crate::worker::status::Status;
 use crate::worker::supervisor::Engine;
 
 use super::exit::Blame as _;
-use super::set::{Diagnostics, schemas_of};
+use super::set::{Diagnostics, configuration, schemas_of};
 use super::signals::end_on_signals;
 use super::{Exit, Failure};
 
@@ -41,7 +40,7 @@ pub(super) struct Args {
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.config)?;
     if args.print_config {
         io::stdout().lock().write_all(config.print().as_bytes())?;
         return Ok(Exit::Done);

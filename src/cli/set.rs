@@ -1,4 +1,4 @@
-//! What commands on definitions have in common: the schemas and the time zone they are read with, and how problems end.
+//! What commands have in common: the configuration, the schemas and the time zone they are read with, and how problems end.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use crate::definition::diagnostic::Diagnostic;
 use crate::definition::literal::parse_instant;
 use crate::definition::{self, Definitions};
 use crate::engine::calendar::midnight;
+use crate::kafka;
 use crate::wire::schema::{SchemaError, SchemaSet};
 
 use super::Failure;
@@ -49,6 +50,11 @@ impl Surroundings {
     pub(super) fn time_zone(&self) -> &TimeZone {
         &self.timezone
     }
+}
+
+/// What a file and the environment say.
+pub(super) fn configuration(file: &Path) -> Result<Config, Failure> {
+    Config::load(file, std::env::vars(), kafka::check_property).blame(Exit::Usage)
 }
 
 /// The shipped schemas and, where the configuration names a directory that is there, the site's own.

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
@@ -23,7 +24,7 @@ use crate::worker::settings::Settings;
 
 use super::exit::{Blame as _, Exit, Failure};
 use super::set::Diagnostics;
-use super::set::schemas_of;
+use super::set::{configuration, schemas_of};
 
 /// Look at what a stopped engine remembers, check it, and mend it.
 #[derive(Debug, clap::Args)]
@@ -112,6 +113,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
+/// So often, and with such a pause, the members of the group are looked for: a little longer than a session lasts.
+const LOOKS: u32 = 24;
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// A configuration and what follows from it.
 struct Site {
     config: Config,
@@ -121,7 +126,7 @@ struct Site {
 
 impl Site {
     fn load(path: &std::path::Path) -> Result<Self, Failure> {
-        let config = Config::load(path, std::env::vars()).blame(Exit::Usage)?;
+        let config = configuration(path)?;
         let settings = Settings::of(&config);
         let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0).blame(Exit::Usage)?;
         Ok(Self { config, settings, clients })
@@ -141,18 +146,22 @@ impl Site {
         Ok(stopped.with_context(|| format!("there is no store of partition {partition}"))?)
     }
 
-    /// The group, with nobody in it.
+    /// The group, with nobody in it. Members that have just stopped are waited for.
     fn idle_group(&self) -> Result<Group<'_>, Failure> {
-        let group = Group::new(&self.clients, &self.settings.application)?;
-        match group.n_members()? {
-            0 => Ok(group),
-            n_members => Err(anyhow!(
-                "the group {} is active ({n_members} members): stop the engine everywhere, and wait until the sessions of \
-                 its members have ended",
-                self.settings.application
-            )
-            .into()),
+        let name = &self.settings.application;
+        let group = Group::new(&self.clients, name)?;
+        for n_looks in 0..LOOKS {
+            let n_members = group.n_members()?;
+            if n_members == 0 {
+                return Ok(group);
+            }
+            if n_looks == 0 {
+                writeln!(io::stderr(), "waiting for the sessions of {n_members} members of the group {name} to end")?;
+            }
+            std::thread::sleep(PAUSE);
         }
+        let todo = "stop the engine everywhere, and wait until the sessions of its members have ended";
+        Err(anyhow!("the group {name} is active: {todo}").into())
     }
 }
 

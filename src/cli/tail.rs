@@ -15,8 +15,8 @@ use crate::kafka::{Clients, Stop};
 use crate::worker::changes::Changes;
 
 use super::clock::now_ms;
-use super::exit::{Blame as _, Exit, Failure};
-use super::set::schemas_of;
+use super::exit::{Exit, Failure};
+use super::set::{configuration, schemas_of};
 use super::signals::end_on_signals;
 use super::words::Words;
 
@@ -59,7 +59,7 @@ pub(super) struct Args {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.config)?;
     let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
     let stop = Stop::default();
     end_on_signals(&stop)?;

@@ -14,7 +14,7 @@ use crate::worker::settings::Settings;
 use crate::worker::topics;
 
 use super::exit::{Blame as _, Exit, Failure};
-use super::set::schemas_of;
+use super::set::{configuration, schemas_of};
 
 /// Make the topics that an application needs.
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn create(args: &CreateArgs) -> Result<Exit, Failure> {
-    let config = Config::load(&args.config, std::env::vars()).blame(Exit::Usage)?;
+    let config = configuration(&args.config)?;
     let settings = Settings::of(&config);
     let clients = Clients::new(&config.kafka.brokers, &config.kafka.properties.0)?;
     let topics = Topics::new(&clients)?;

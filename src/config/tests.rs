@@ -3,7 +3,11 @@
 use super::*;
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    Config::read("segue.yaml", text, environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::read("segue.yaml", text, environment, |name, _| match name {
+        "acs" | "lingr.ms" => Err(format!("no `{name}`")),
+        _ => Ok(()),
+    })
 }
 
 #[track_caller]
@@ -149,6 +153,7 @@ fn all_problems_are_told_at_once() {
 aplication: {id: x}
 kafka:
   broker: localhost:9092
+  properties: {acs: all, acks: all, lingr.ms: 5}
 commit: {interval: 5 minutes, max_events: 0}
 grace: 2s
 time:
@@ -169,21 +174,22 @@ store: {memory: [{a: b}]}
 segue.yaml: kafka.brokers: is required: the brokers to start from, such as `localhost:9092`
 segue.yaml:1:1: unknown section `aplication`; did you mean `application`?
 segue.yaml:3:3: unknown key `kafka.broker`; did you mean `kafka.brokers`?
-segue.yaml:4:10: commit.interval: expected a length of time such as `100ms`, `90s`, `1h30m` or `30d`, found `5 minutes`
-segue.yaml:4:31: commit.max_events: expected a whole number of 1 or more, found `0`
-segue.yaml:5:1: unknown key `grace`; did you mean `time.grace`?
-segue.yaml:7:3: unknown key `time.alowed_lateness`; did you mean `time.allowed_lateness`?
-segue.yaml:8:3: unknown key `time.dedup_ids`; did you mean `memory.dedup_ids`?
-segue.yaml:9:8: http.listen: 0.0.0.0:8080 can be reached from outside: set `http.token`, or listen on 127.0.0.1
-segue.yaml:10:1: log: expected keys below it
-segue.yaml:11:10: output.format: expected `avro` or `json`, found `xml`
-segue.yaml:12:15: application.timezone: expected a time zone such as `UTC` or `Europe/Paris`, found `Europe/Pariss`
-segue.yaml:12:40: application.id: names topics, so it may hold letters, digits, `.`, `_` and `-`
-segue.yaml:12:51: unknown key `application.colour`; `application` has id, definitions, data_dir, workers, timezone, hash_key
-segue.yaml:14:3: topics.profile: `clicks` is used twice, by click and by profile
-segue.yaml:15:3: topics.consent: `no spaces` cannot be a topic: letters, digits, `.`, `_` and `-`, at most 249
-segue.yaml:16:3: topics.events: `profile` is a control record: its topic is `topics.profile`
-segue.yaml:17:9: store.memory: expected a list of texts
+segue.yaml:4:3: kafka.properties: no `acs`; no `lingr.ms`
+segue.yaml:5:10: commit.interval: expected a length of time such as `100ms`, `90s`, `1h30m` or `30d`, found `5 minutes`
+segue.yaml:5:31: commit.max_events: expected a whole number of 1 or more, found `0`
+segue.yaml:6:1: unknown key `grace`; did you mean `time.grace`?
+segue.yaml:8:3: unknown key `time.alowed_lateness`; did you mean `time.allowed_lateness`?
+segue.yaml:9:3: unknown key `time.dedup_ids`; did you mean `memory.dedup_ids`?
+segue.yaml:10:8: http.listen: 0.0.0.0:8080 can be reached from outside: set `http.token`, or listen on 127.0.0.1
+segue.yaml:11:1: log: expected keys below it
+segue.yaml:12:10: output.format: expected `avro` or `json`, found `xml`
+segue.yaml:13:15: application.timezone: expected a time zone such as `UTC` or `Europe/Paris`, found `Europe/Pariss`
+segue.yaml:13:40: application.id: names topics, so it may hold letters, digits, `.`, `_` and `-`
+segue.yaml:13:51: unknown key `application.colour`; `application` has id, definitions, data_dir, workers, timezone, hash_key
+segue.yaml:15:3: topics.profile: `clicks` is used twice, by click and by profile
+segue.yaml:16:3: topics.consent: `no spaces` cannot be a topic: letters, digits, `.`, `_` and `-`, at most 249
+segue.yaml:17:3: topics.events: `profile` is a control record: its topic is `topics.profile`
+segue.yaml:18:9: store.memory: expected a list of texts
 environment variable SEGUE_HTTP__LISTEN__X: http.listen has no names within
 environment variable SEGUE_HTTP__TOKN: unknown key `http.tokn`; did you mean `http.token`?
 environment variable SEGUE_KAFKA_BROKERS: sets nothing; did you mean SEGUE_KAFKA__BROKERS?
@@ -198,7 +204,7 @@ fn a_file_that_is_no_yaml_or_not_there_is_told() {
         &[],
         "segue.yaml:2:1: while parsing a flow mapping, did not find expected ',' or '}'",
     );
-    let missing = Config::load(Path::new("no/such.yaml"), []).unwrap_err().to_string();
+    let missing = Config::load(Path::new("no/such.yaml"), [], |_, _| Ok(())).unwrap_err().to_string();
     assert!(missing.starts_with("no/such.yaml: cannot be read: "), "{missing}");
 }
 

@@ -178,19 +178,16 @@ impl Clients {
     /// Takes the configured brokers and librdkafka properties.
     ///
     /// # Errors
-    /// When a property is one that guarantees rest on, or the group protocol is none.
+    /// When a property is [not to be set](check_property) like that.
     pub fn new(brokers: &str, properties: &BTreeMap<String, String>) -> Result<Self, KafkaError> {
-        if let Some((name, why)) = RESERVED.iter().find(|(name, _)| properties.contains_key(*name)) {
-            return Err(KafkaError::Settings(format!("kafka.properties: {name} cannot be set: {why}")));
+        for (name, value) in properties {
+            check_property(name, value)
+                .map_err(|message| KafkaError::Settings(format!("kafka.properties: {message}")))?;
         }
         let mut properties = properties.clone();
         let group_protocol = match properties.remove("group.protocol").as_deref() {
-            None | Some("classic") => GroupProtocol::Classic,
             Some("consumer") => GroupProtocol::Consumer,
-            Some(other) => {
-                let message = format!("kafka.properties: group.protocol is `classic` or `consumer`, not `{other}`");
-                return Err(KafkaError::Settings(message));
-            }
+            _ => GroupProtocol::Classic,
         };
         Ok(Self { brokers: brokers.to_owned(), properties, group_protocol })
     }
@@ -227,6 +224,26 @@ impl Clients {
             config.set(*name, *value);
         }
         config
+    }
+}
+
+/// Whether librdkafka knows a property, takes its value, and may be told.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn check_property(name: &str, value: &str) -> Result<(), String> {
+    if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+        return Err(format!("{name} cannot be set: {why}"));
+    }
+    if name == "group.protocol" && !["classic", "consumer"].contains(&value) {
+        return Err(format!("{name} is `classic` or `consumer`, not `{value}`"));
+    }
+    match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) => Ok(()),
+        // Of a value it does not take, librdkafka may give the property another name.
+        Err(rdkafka::error::KafkaError::ClientConfig(_, why, ..)) if why.contains(name) => Err(why),
+        Err(rdkafka::error::KafkaError::ClientConfig(_, why, ..)) => Err(format!("{name}: {why}")),
+        Err(error) => Err(format!("{name}: {error}")),
     }
 }
 

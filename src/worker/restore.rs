@@ -44,7 +44,7 @@ pub enum RestoreError {
     #[error(
         "partition {partition}: the state in {changelog} goes up to offset {marker} of {topic}, and the consumer group \
          would go on at {group}. Events between the two would be lost or counted twice, so nothing was started. \
-         `segue state repair --partition {partition}` sets the group to where the state is"
+         `segue state repair --partition {partition} --config FILE` sets the group to where the state is"
     )]
     Disagreement {
         /// The partition.
@@ -61,7 +61,7 @@ pub enum RestoreError {
     /// The store stands where the changelog no longer (or not yet) is.
     #[error(
         "partition {partition}: the store in {path} stands at offset {position} of {changelog}, which holds offsets {low} \
-         to {high}: it was truncated, or made anew. If the changelog is right, `segue state wipe --partition {partition}` \
+         to {high}: it was truncated, or made anew. If the changelog is right, `segue state wipe --partition {partition} --config FILE` \
          removes the store, and the next start fills it from the changelog"
     )]
     Truncated {
@@ -82,7 +82,7 @@ pub enum RestoreError {
     #[error(
         "partition {partition}: the records of {changelog} before offset {low} were removed, and there is no store in {path} \
          that has them: customers would be forgotten. If the store was moved away, put it back. Otherwise \
-         `segue state reset` starts from the beginning of the input"
+         `segue state reset --config FILE` starts from the beginning of the input"
     )]
     Removed {
         /// The partition.
