@@ -384,11 +384,7 @@ impl Config {
         source.refuse_the_rest();
         if source.is_readable() {
             config.cross_check(&mut source);
-            let checked = config.kafka.properties.0.iter().map(|(name, value)| property(name, value));
-            let wrong: Vec<String> = checked.filter_map(Result::err).collect();
-            if !wrong.is_empty() {
-                source.problem("kafka", "properties", &wrong.join("; "));
-            }
+            config.check_properties(&mut source, property);
         }
         let problems = source.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
@@ -465,6 +461,14 @@ impl Config {
             source.problem("http", "token", "expected 64 hexadecimal digits after `sha256:`");
         }
         self.check_topics(source);
+    }
+
+    fn check_properties(&self, source: &mut Source, property: PropertyCheck) {
+        let checked = self.kafka.properties.0.iter().map(|(name, value)| property(name, value));
+        let wrong: Vec<String> = checked.filter_map(Result::err).collect();
+        if !wrong.is_empty() {
+            source.problem("kafka", "properties", &wrong.join("; "));
+        }
     }
 
     fn check_topics(&self, source: &mut Source) {

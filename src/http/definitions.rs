@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use crate::wire;
 use crate::wire::schema::SchemaSet;
 use crate::worker::query::{Answer, Question};
 
-use super::customers::Nothing;
+use super::customers::NoQuery;
 use super::problem::Problem;
 use super::{Shared, api, now_ms};
 
@@ -90,10 +90,7 @@ pub(super) struct Trial {
 }
 
 /// `GET /v1/definitions`
-pub(super) async fn list(
-    State(shared): State<Shared>,
-    nothing: Result<Query<Nothing>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+pub(super) async fn list(State(shared): State<Shared>, nothing: NoQuery) -> Result<Json<Value>, Problem> {
     nothing.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let origin = shared.sources.origin()?;
     let hash = shared.sources.status.catalog().hash;

@@ -13,7 +13,7 @@ use crate::definition::diagnostic::nearest;
 use crate::engine::catalog::{Catalog, Segment};
 use crate::worker::query::{Answer, MemberPage, Question};
 
-use super::customers::Nothing;
+use super::customers::NoQuery;
 use super::peers::{Asked, Local, LocalJson, add};
 use super::problem::Problem;
 use super::{Shared, api, now_ms};
@@ -34,11 +34,7 @@ pub(super) struct Page {
 type Name = Result<Path<String>, PathRejection>;
 
 /// `GET /v1/segments`
-pub(super) async fn list(
-    State(shared): State<Shared>,
-    nothing: Result<Query<Nothing>, QueryRejection>,
-    asked: Asked,
-) -> Result<LocalJson, Problem> {
+pub(super) async fn list(State(shared): State<Shared>, nothing: NoQuery, asked: Asked) -> Result<LocalJson, Problem> {
     nothing.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
     let catalog = shared.sources.status.catalog();
     let telemetry = &shared.sources.telemetry;
@@ -94,7 +90,7 @@ fn describe(catalog: &Catalog, segment: &Segment) -> Value {
 pub(super) async fn history(
     State(shared): State<Shared>,
     name: Name,
-    nothing: Result<Query<Nothing>, QueryRejection>,
+    nothing: NoQuery,
     asked: Asked,
 ) -> Result<LocalJson, Problem> {
     let Path(segment) = name.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::engine::value::Value;
 use crate::kafka::KafkaError;
 use crate::kafka::log::LogProducer as _;
 use crate::kafka::transaction::Failure;
 use crate::telemetry::WorkerMetrics;
-use crate::wire::text::value_text;
+use crate::wire::text::instant_text;
 
 use super::batch::{Erased, Owned, SentChange, Since, Wants};
 use super::clock::{now, since, wall_ms};
@@ -183,10 +182,9 @@ impl<W: World> Worker<'_, W> {
 /// The receipt of an erasure, without the customer's id: who may ask for it knows that.
 fn tell_erased(erased: &Erased) {
     let Erased { receipt, n_left, asked } = erased;
-    let erased_at = value_text(&Value::Instant(receipt.erased_at));
     tracing::info!(
         customer_hash = receipt.hash,
-        erased_at,
+        erased_at = instant_text(receipt.erased_at),
         left = n_left,
         sequence = receipt.sequence,
         topic = asked.topic.as_str(),

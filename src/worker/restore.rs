@@ -61,8 +61,9 @@ pub enum RestoreError {
     /// The store stands where the changelog no longer (or not yet) is.
     #[error(
         "partition {partition}: the store in {path} stands at offset {position} of {changelog}, which holds offsets {low} \
-         to {high}: it was truncated, or made anew. If the changelog is right, `segue state wipe --partition {partition} --config FILE` \
-         removes the store, and the next start fills it from the changelog"
+         to {high}: it was truncated, or made anew. If the changelog is right, \
+         `segue state wipe --partition {partition} --config FILE` removes the store, and the next start fills it from the \
+         changelog"
     )]
     Truncated {
         /// The partition.
